@@ -1,0 +1,24 @@
+"""Registered classes under Ultralytics' own names, never in the place of one that is there."""
+
+from __future__ import annotations
+
+from ultralytics.nn import modules, tasks
+
+from ..registry import Spec, subscribe
+
+
+def apply() -> None:
+    """Publish every registered class, and those of the future as they are registered."""
+    subscribe(publish)
+
+
+def publish(spec: Spec) -> None:
+    """Make a class reachable as ultralytics.nn.modules.NAME and as NAME in a YAML, where the name is free.
+
+    The two are judged apart: a class that Ultralytics has but doesn't let a YAML name (CBAM) stays as it is in
+    ultralytics.nn.modules, while the YAML gets ours. A class that was registered again takes its old place.
+    """
+    for namespace in (vars(modules), vars(tasks)):
+        present = namespace.get(spec.name)
+        if present is None or getattr(present, "__module__", "") == spec.cls.__module__:
+            namespace[spec.name] = spec.cls

@@ -1,0 +1,9 @@
+"""The mechanisms: one file per paper. Importing this package registers them."""
+
+from .aff import AFF, DAF, MS_CAM, iAFF
+from .dat import DATBlock
+from .dattention import DAttention
+from .gct import GCT
+from .se import SE
+
+__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "iAFF"]

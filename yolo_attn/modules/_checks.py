@@ -1,0 +1,43 @@
+"""Checks of constructor arguments and inputs, with one form of message."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+def positive(module: nn.Module, **arguments: int) -> None:
+    """Raise ValueError unless every argument is a positive integer."""
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"{type(module).__name__}: {name} must be a positive integer, got {value!r}. Give a whole number from 1."
+            )
+
+
+def divisible(module: nn.Module, total: str, by: str, **values: int) -> None:
+    """Raise ValueError unless values[total] is a multiple of values[by]; the message lists what would do."""
+    whole, part = values[total], values[by]
+    if whole % part:
+        fitting = [d for d in range(1, min(whole, 64) + 1) if whole % d == 0]
+        raise ValueError(
+            f"{type(module).__name__}: {by} must divide {total}, got {by}={part} and {total}={whole}. "
+            f"Choose one of {', '.join(map(str, fitting))}."
+        )
+
+
+def one_of(module: nn.Module, name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise ValueError unless the value is among the choices."""
+    if value not in choices:
+        raise ValueError(
+            f"{type(module).__name__}: {name} must be one of {', '.join(choices)}, got {value!r}. Choose one of these."
+        )
+
+
+def same_size(module: nn.Module, *maps: Tensor) -> None:
+    """Raise ValueError unless all maps have one height and width: broadcasting would hide a 1x1 map."""
+    if any(m.shape[-2:] != maps[0].shape[-2:] for m in maps):
+        sizes = ", ".join("x".join(map(str, m.shape[-2:])) for m in maps)
+        raise ValueError(
+            f"{type(module).__name__}: inputs must have the same height and width, got {sizes}. "
+            "Put an nn.Upsample or a stride-2 Conv in front of one of them."
+        )

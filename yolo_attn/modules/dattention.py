@@ -1,0 +1,243 @@
+"""Deformable attention (DAT: Xia et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..registry import register
+from ._checks import divisible, one_of, positive
+from ._sampling import at_least_float32, sample
+
+POSITION_ENCODINGS = ("dwc", "fixed", "log_cpb", "table", "none")
+
+
+class LayerNormProxy(nn.Module):
+    """LayerNorm over the channels of a map (B, C, H, W); its parameters are `norm.weight` and `norm.bias`, as in DAT."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+@register(paper="arXiv:2201.00520", tiny=(8, None, 2), licence="Apache-2.0")
+class DAttention(nn.Module):
+    """Deformable attention: every pixel attends to a grid of points that the image itself has moved.
+
+    Args:
+        dim: Number of channels C.
+        q_size: Height and width, or one number for both, of the map in training: a hint that only the sized position
+            encodings ("fixed", "table") use. Maps of any other size work too.
+        num_heads: Number of attention heads; each has a contiguous block of C / num_heads channels.
+        num_groups: Number of offset groups; every group of channels moves its points by itself.
+        stride: Stride between the points, in pixels; N = ceil(H / stride) * ceil(W / stride) keys for odd kernels.
+        kernel_size: Kernel of the depthwise convolution that sees q and makes the offsets: odd, or equal to stride.
+        offset_range: At least 0: offsets are tanh-bounded to this many key-grid cells. Negative: they are free, and the
+            points are clamped to the map.
+        pe: Position encoding. "dwc": a depthwise 3x3 convolution of q, added to the result. "table": a learned table of
+            relative positions, sampled between its entries. "fixed": a learned bias for each query and key.
+            "log_cpb": an MLP of log-spaced relative positions. "none": none.
+        no_off: Average-pooled keys on a regular grid: no offsets and no position bias. The offset network stays in the
+            state_dict, frozen and without effect.
+        head_dim: Channels per head, in place of num_heads: one YAML row then suits every width.
+        attn_drop: Dropout of attention weights in training.
+        proj_drop: Dropout of the result in training.
+
+    Shape:
+        Input and output (B, C, H, W), any H, W >= 1.
+
+    Raises:
+        ValueError: If heads or groups don't divide the channels, groups don't divide the heads where a position bias is
+            shared by group, the kernel is even and not equal to stride, or a sized position encoding has no q_size.
+
+    References:
+        Xia et al., CVPR 2022, arXiv:2201.00520, eq. 5-9, fig. 2; "log_cpb" and kernels by stage are those of DAT++,
+        arXiv:2309.01430. Points and their asymmetric grid are the official code's, so that its weights load. Differs:
+        maps and key grids of one pixel have finite positions (the centre); even an H that stride doesn't divide works
+        with no_off; "fixed" is interpolated to other sizes.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        q_size: int | Sequence[int] | None = None,
+        num_heads: int = 8,
+        num_groups: int = 1,
+        stride: int = 1,
+        kernel_size: int = 3,
+        offset_range: float = -1,
+        pe: str = "dwc",
+        no_off: bool = False,
+        head_dim: int | None = None,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        positive(self, dim=dim, num_groups=num_groups, stride=stride, kernel_size=kernel_size)
+        if head_dim is not None:
+            positive(self, head_dim=head_dim)
+            divisible(self, "dim", "head_dim", dim=dim, head_dim=head_dim)
+            num_heads = dim // head_dim
+        positive(self, num_heads=num_heads)
+        divisible(self, "dim", "num_heads", dim=dim, num_heads=num_heads)
+        divisible(self, "dim", "num_groups", dim=dim, num_groups=num_groups)
+        one_of(self, "pe", pe, POSITION_ENCODINGS)
+        if pe in ("log_cpb", "table"):
+            divisible(self, "num_heads", "num_groups", num_heads=num_heads, num_groups=num_groups)
+        if kernel_size % 2 == 0 and kernel_size != stride:
+            raise ValueError(
+                f"DAttention: kernel_size must be odd or equal to stride, got {kernel_size} with stride {stride}. "
+                f"Choose {kernel_size + 1}."
+            )
+        self.num_heads, self.num_groups, self.stride = num_heads, num_groups, stride
+        self.offset_range, self.pe, self.no_off, self.attn_drop = offset_range, pe, no_off, attn_drop
+        self.q_size = _pair(q_size)
+        width = dim // num_groups
+        padding = 0 if kernel_size == stride else kernel_size // 2
+        self.conv_offset = nn.Sequential(
+            nn.Conv2d(width, width, kernel_size, stride, padding, groups=width),
+            LayerNormProxy(width),
+            nn.GELU(),
+            nn.Conv2d(width, 2, 1, bias=False),
+        )
+        if no_off:
+            self.conv_offset.requires_grad_(False)
+        self.proj_q, self.proj_k, self.proj_v, self.proj_out = (nn.Conv2d(dim, dim, 1) for _ in range(4))
+        self.proj_drop = nn.Dropout(proj_drop)
+        self.rpe_table = None if no_off else self._position_encoding(dim)
+
+    def _position_encoding(self, dim: int) -> nn.Module | nn.Parameter | None:
+        if self.pe == "dwc":
+            return nn.Conv2d(dim, dim, 3, 1, 1, groups=dim)
+        if self.pe == "log_cpb":
+            heads = self.num_heads // self.num_groups
+            return nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, heads, bias=False))
+        if self.pe == "none":
+            return None
+        if self.q_size is None:
+            raise ValueError(
+                f"DAttention: q_size must be given for pe={self.pe!r}, got None. Give the map's size in training, "
+                "such as 20 for the last backbone map of 640-pixel images."
+            )
+        h, w = self.q_size
+        if self.pe == "table":
+            table = torch.zeros(self.num_heads, 2 * h - 1, 2 * w - 1)
+        else:
+            table = torch.zeros(self.num_heads, h * w, max(h // self.stride, 1) * max(w // self.stride, 1))
+        return nn.Parameter(nn.init.trunc_normal_(table, std=0.01))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attend(x)[0]
+
+    def attend(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The result with the points that were looked at.
+
+        Args:
+            x: Map (B, C, H, W).
+
+        Returns:
+            Result (B, C, H, W); points (B, g, h, w, 2) as (y, x) in [-1, 1], the centres of the first and the last
+            pixel; and the regular grid (B, g, h, w, 2) that they were moved from.
+        """
+        q = self.proj_q(x)
+        if self.no_off:
+            keys = F.avg_pool2d(x, self.stride, ceil_mode=True)
+            pos = reference = self._reference(x, *keys.shape[2:])
+        else:
+            pos, reference = self._points(q)
+            x_by_group = rearrange(x, "b (g c) h w -> (b g) c h w", g=self.num_groups)
+            keys = rearrange(sample(x_by_group, pos), "(b g) c h w -> b (g c) h w", g=self.num_groups)
+        out = F.scaled_dot_product_attention(
+            self._heads(q),
+            self._heads(self.proj_k(keys)),
+            self._heads(self.proj_v(keys)),
+            self._bias(q, pos),
+            self.attn_drop if self.training else 0.0,
+        )
+        out = rearrange(out, "b n (h w) c -> b (n c) h w", h=x.shape[2])
+        if self.pe == "dwc" and self.rpe_table is not None:
+            out = out + self.rpe_table(q)
+        by_batch = (rearrange(p, "(b g) h w yx -> b g h w yx", g=self.num_groups) for p in (pos, reference))
+        return self.proj_drop(self.proj_out(out)), *by_batch
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return rearrange(x, "b (n c) h w -> b n (h w) c", n=self.num_heads)
+
+    def _points(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Sampling points and their regular grid, (B g, h, w, 2) each."""
+        q = rearrange(q, "b (g c) h w -> (b g) c h w", g=self.num_groups)
+        conv = self.conv_offset[0]
+        if conv.padding == (0, 0):  # a kernel equal to stride: maps smaller than it would have no key
+            q = F.pad(q, (0, max(self.stride - q.shape[3], 0), 0, max(self.stride - q.shape[2], 0)))
+        offset = at_least_float32(self.conv_offset(q)).permute(0, 2, 3, 1)  # (B g) h w 2
+        h, w = offset.shape[1:3]
+        reference = self._reference(q, h, w)
+        if self.offset_range < 0:
+            return (offset + reference).clamp(-1, 1), reference
+        cell = offset.new_tensor([1 / max(h - 1, 1), 1 / max(w - 1, 1)])
+        return offset.tanh() * cell * self.offset_range + reference, reference
+
+    def _reference(self, x: Tensor, h: int, w: int) -> Tensor:
+        """The regular grid (B g, h, w, 2): cell centres over h - 1, as the official weights were trained with."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        y, x_ = (
+            (torch.arange(n, dtype=dtype, device=x.device) + 0.5) / max(n - 1, 1) * 2 - 1  # one point is at 0
+            for n in (h, w)
+        )
+        grid = torch.stack(torch.meshgrid(y, x_, indexing="ij"), -1)
+        batch = x.shape[0] * self.num_groups if self.no_off else x.shape[0]
+        return grid.expand(batch, h, w, 2)
+
+    def _bias(self, q: Tensor, pos: Tensor) -> Tensor | None:
+        """Bias (B, heads, H W, N) of the attention logits, or None."""
+        if self.rpe_table is None or self.pe == "dwc":
+            return None
+        size = q.shape[2:]
+        if self.pe == "fixed":
+            return self._fixed_bias(size, pos.shape[1:3]).to(q.dtype)
+        y, x = (
+            (2 * torch.arange(n, dtype=pos.dtype, device=pos.device) - (n - 1)) / max(n - 1, 1) for n in size
+        )  # -1 to 1; one pixel is at 0
+        queries = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1).reshape(1, -1, 1, 2)
+        offset = queries - pos.reshape(pos.shape[0], 1, -1, 2)  # (B g) HW N 2
+        if self.pe == "table":
+            table = rearrange(self.rpe_table, "(g n) h w -> g n h w", g=self.num_groups)
+            bias = sample(table.repeat(q.shape[0], 1, 1, 1), offset * 0.5)  # (B g) n HW N
+        else:
+            offset = 4 * offset
+            offset = offset.sign() * (offset.abs() + 1).log2() / 3  # log2(8)
+            bias = self.rpe_table(offset.to(self.rpe_table[0].weight.dtype)).permute(0, 3, 1, 2)
+        return rearrange(bias, "(b g) n q k -> b (g n) q k", g=self.num_groups).to(q.dtype)
+
+    def _fixed_bias(self, size: Sequence[int], key_size: Sequence[int]) -> Tensor:
+        """The learned bias (1, heads, H W, N), interpolated where the map or its key grid has another size."""
+        h, w = self.q_size
+        kh, kw = max(h // self.stride, 1), max(w // self.stride, 1)
+        bias = self.rpe_table
+        if tuple(key_size) != (kh, kw):
+            bias = rearrange(bias, "n q (kh kw) -> n q kh kw", kh=kh)
+            bias = F.interpolate(bias, tuple(key_size), mode="bilinear", align_corners=True).flatten(2)
+        if tuple(size) != (h, w):
+            bias = rearrange(bias, "n (h w) k -> n k h w", h=h)
+            bias = F.interpolate(bias, tuple(size), mode="bilinear", align_corners=True).flatten(2).transpose(1, 2)
+        return bias[None]
+
+
+def _pair(size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """Height and width from one number or two."""
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in pair):
+        raise ValueError(
+            f"DAttention: q_size must be a positive integer or two of them, got {size!r}. Give the height and width of "
+            "the map, such as [20, 20]."
+        )
+    return pair

@@ -1,0 +1,166 @@
+"""The registry: one frozen Spec per module, filled by `@register`. Standard library only."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+CHANNEL_RULES = ("same", "out", "fuse")
+# parse_model, checkpoint loading or export write these on every layer, so a class may not use them for itself.
+RESERVED = frozenset({"f", "i", "np", "type", "inplace"})
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the plugin knows of one module.
+
+    Attributes:
+        name: The name that a YAML row uses.
+        cls: The `torch.nn.Module` class; its first parameter is the number of channels.
+        paper: Where the mechanism is defined.
+        channels: How a row's channels follow from its inputs: "same" (c2 = c1), "out" (the row's first argument is c2,
+            scaled by width and max_channels), "fuse" (several inputs; the row's first argument is c2, by default the
+            width of the first input; the class takes `in_channels`), or a function (c1, *arguments) -> c2.
+        repeats: Whether the class takes the depth-scaled number of repeats itself, as the argument after the channels.
+        tiny: Constructor arguments of the smallest instance worth testing.
+        licence: Licence of the official implementation, "none" where it has no licence file, "" where there is none.
+    """
+
+    name: str
+    cls: type
+    paper: str = ""
+    channels: str | Callable[..., int] = "same"
+    repeats: bool = False
+    tiny: tuple = (8,)
+    licence: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """The importable name, which a YAML row may use too."""
+        return f"{self.cls.__module__}.{self.cls.__qualname__}"
+
+    @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """Constructor parameters in order, without self."""
+        return dict(inspect.signature(self.cls).parameters)
+
+
+_specs: dict[str, Spec] = {}
+_listeners: list[Callable[[Spec], None]] = []
+
+
+def register(cls: type | None = None, /, *, name: str | None = None, **about) -> type | Callable[[type], type]:
+    """Make a `torch.nn.Module` class available to model YAMLs; a class decorator, with or without arguments.
+
+    Args:
+        cls: The class, when used as a plain `@register`.
+        name: The name in YAML rows; the class name by default.
+        **about: The other fields of `Spec`: paper, channels, repeats, tiny, licence.
+
+    Returns:
+        The class, unchanged.
+
+    Raises:
+        TypeError: If what is decorated is no class, or its constructor takes *args, **kwargs or keyword-only arguments.
+        ValueError: If the name is taken by another class or contains a dot, or the class uses a reserved attribute.
+    """
+    if cls is None:
+        return lambda decorated: register(decorated, name=name, **about)
+    if not isinstance(cls, type):
+        raise TypeError(f"register: a class is needed, got {cls!r}. Write @register above `class ...(nn.Module):`.")
+    spec = Spec(name or cls.__name__, cls, **about)
+    _check(spec)
+    if spec.cls.__module__ == "__main__":
+        warnings.warn(
+            f"{spec.name} is defined in __main__: checkpoints that hold it load in this program only. "
+            "Move the class to a file that can be imported.",
+            stacklevel=2,
+        )
+    _specs[spec.name] = spec
+    for told in _listeners:
+        told(spec)
+    return cls
+
+
+def _check(spec: Spec) -> None:
+    """Refuse what would fail later, inside the host, with a worse message."""
+    known = _specs.get(spec.name)
+    if known and known.full_name != spec.full_name:  # a reloaded file or a notebook cell that ran again is no clash
+        raise ValueError(
+            f"register: {spec.name} is already registered by {known.full_name}. Pass another name, @register(name=...)."
+        )
+    if "." in spec.name:
+        raise ValueError(f"register: name must have no dot, got {spec.name!r}. Dots are for full names in YAML rows.")
+    if not callable(spec.channels) and spec.channels not in CHANNEL_RULES:
+        raise ValueError(
+            f"register: channels of {spec.name} must be one of {', '.join(CHANNEL_RULES)} or a function, "
+            f"got {spec.channels!r}."
+        )
+    if taken := sorted(RESERVED & set(vars(spec.cls))):
+        raise ValueError(f"register: {spec.name} must not define {', '.join(taken)}. Ultralytics overwrites it; rename it.")
+    for parameter in spec.parameters.values():
+        if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+            raise TypeError(
+                f"register: {spec.name}({parameter}) must be a plain parameter, because YAML rows pass arguments by "
+                "position and by name. Name every argument."
+            )
+    if spec.channels == "fuse" and "in_channels" not in spec.parameters:
+        raise TypeError(f"register: {spec.name} must take in_channels, the widths of its inputs, to fuse several inputs.")
+
+
+def subscribe(listener: Callable[[Spec], None]) -> None:
+    """Call `listener` with every Spec that is registered, those of the past first."""
+    for spec in specs():
+        listener(spec)
+    _listeners.append(listener)
+
+
+def specs() -> list[Spec]:
+    """All Specs, sorted by name."""
+    return [_specs[name] for name in names()]
+
+
+def names() -> list[str]:
+    """The names that a YAML row can use, sorted."""
+    return sorted(_specs, key=str.lower)
+
+
+def get(name: str) -> Spec:
+    """The Spec of a module.
+
+    Args:
+        name: A registered name (`SE`), the same behind the package (`yolo_attn.SE`), or the importable full name of a
+            registered class (`my_package.my_file.MyGate`), whose file is imported if need be.
+
+    Raises:
+        ValueError: If there is no such module. The message suggests the nearest name.
+    """
+    short = name.removeprefix("yolo_attn.")
+    if short in _specs:
+        return _specs[short]
+    module, _, attribute = name.rpartition(".")
+    if module:
+        try:
+            found = getattr(importlib.import_module(module), attribute, None)
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"{name}: there is no module named {error.name!r} to import. Install the file that defines it, or put "
+                "its folder on PYTHONPATH."
+            ) from error
+        for spec in _specs.values():
+            if spec.cls is found:
+                return spec
+        if found is not None:
+            raise ValueError(f"{name} is not registered. Put @yolo_attn.register above the class.")
+    raise ValueError(f"there is no module named {name!r}.{suggest(name, _specs)}")
+
+
+def suggest(word: str, known) -> str:
+    """" Did you mean ...?" with the nearest of `known`, or an empty string."""
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(by_lower[each] for each in near)}?" if near else ""

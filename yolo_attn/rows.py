@@ -1,0 +1,101 @@
+"""What a YAML row of a registered module means: its checked arguments and its output channels. Standard library only."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from .registry import Spec, suggest
+
+
+def build_arguments(
+    spec: Spec, inputs: int | Sequence[int], n: int, args: Sequence[Any], scale: Callable[[int], int]
+) -> tuple[int, int, list[Any]]:
+    """Turn a row into constructor arguments.
+
+    Args:
+        spec: The module that the row names.
+        inputs: Width of the row's input, or a list of widths where `from` is a list.
+        n: Depth-scaled number of repeats.
+        args: The row's arguments; the last one may be a mapping of keyword arguments.
+        scale: Scales a width from the YAML to the model's scale.
+
+    Returns:
+        Output channels, the number of times that the module is stacked, and the constructor's positional arguments.
+
+    Raises:
+        ValueError: If the number of inputs or repeats does not suit the module.
+        TypeError: If arguments are too many, too few, misspelt or given twice.
+    """
+    parameters = list(spec.parameters)
+    _check_inputs(spec, inputs)
+    if spec.channels == "fuse":
+        given: dict[str, Any] = {"in_channels": list(inputs)}  # type: ignore[arg-type]
+        width = parameters[0]
+    else:
+        given = {parameters[0]: inputs}
+        width = parameters[1] if spec.channels == "out" else ""
+    if spec.repeats:
+        given[parameters[2 if spec.channels == "out" else 1]], n = n, 1
+    given |= assign(spec, args, taken=given)
+    if spec.channels == "fuse":
+        given[width] = scale(given[width]) if given.get(width) else inputs[0]  # type: ignore[index]
+    elif width:
+        given[width] = scale(given[width])
+    given_in_order = _positional(spec, given)
+    if callable(spec.channels):
+        c2 = spec.channels(*given_in_order)
+    else:
+        c2 = given[width] if width else inputs
+    if n > 1 and (spec.channels == "fuse" or c2 != inputs):
+        raise ValueError(f"{spec.name}: repeats must be 1 where channels change or inputs are fused, got {n}. Set it to 1.")
+    return c2, n, given_in_order
+
+
+def assign(spec: Spec, args: Sequence[Any], taken: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a row by parameter name, checked against the constructor; `taken` are those that the row can't set."""
+    free = {name: p for name, p in spec.parameters.items() if name not in taken}
+    keywords: Mapping[str, Any] = {}
+    if args and isinstance(args[-1], Mapping):
+        *args, keywords = args
+    usage = f"{spec.name} takes ({', '.join(p.name + _default(p) for p in free.values())})."
+    if len(args) > len(free):
+        raise TypeError(f"{spec.name}: got {len(args)} arguments, at most {len(free)} are possible. {usage}")
+    given = dict(zip(free, args))
+    for key, value in keywords.items():
+        if key not in free:
+            raise TypeError(f"{spec.name}: there is no argument {key!r}.{suggest(str(key), free)} {usage}")
+        if key in given:
+            raise TypeError(f"{spec.name}: {key} is given twice, as {given[key]!r} and as {value!r}. {usage}")
+        given[key] = _literal(value)
+    optional = {next(iter(free), "")} if spec.channels == "fuse" else set()  # c2 follows from the first input
+    if missing := [k for k, p in free.items() if p.default is p.empty and k not in given and k not in optional]:
+        raise TypeError(f"{spec.name}: {', '.join(missing)} must be given. {usage}")
+    return given
+
+
+def _check_inputs(spec: Spec, inputs: int | Sequence[int]) -> None:
+    if spec.channels == "fuse" and (isinstance(inputs, int) or len(inputs) < 2):
+        raise ValueError(f"{spec.name} fuses several inputs, got one. Write `from` as a list, [[-1, 6], 1, {spec.name}, [...]].")
+    if spec.channels != "fuse" and not isinstance(inputs, int):
+        raise ValueError(f"{spec.name} takes one input, got {len(inputs)}. Write `from` as one index, such as -1.")
+
+
+def _positional(spec: Spec, given: Mapping[str, Any]) -> list[Any]:
+    """Values in the constructor's order, up to the last one that is given."""
+    last = max(i for i, name in enumerate(spec.parameters) if name in given)
+    return [given.get(name, p.default) for name, p in list(spec.parameters.items())[: last + 1]]
+
+
+def _default(parameter) -> str:
+    return "" if parameter.default is parameter.empty else f"={parameter.default!r}"
+
+
+def _literal(value: Any) -> Any:
+    """Ultralytics reads text such as "None" in a row as Python; the same holds inside a mapping."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, SyntaxError):
+            return ast.literal_eval(value)
+    return value
