@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path, PurePath
 
-from ultralytics.data import utils as data_utils
 from ultralytics.nn import tasks
+from ultralytics.utils import checks
 
 from ._wrap import wrap
 
@@ -15,9 +15,8 @@ CFG = Path(__file__).parents[1] / "cfg"  # beside patches/, in a checkout and in
 
 
 def apply() -> None:
-    """Extend the lookup of model YAMLs and that of dataset YAMLs, which are two functions."""
-    wrap(tasks, "check_yaml", lambda stock: _finder(stock, CFG, soft=False))
-    wrap(data_utils, "check_file", lambda stock: _finder(stock, CFG / "datasets", soft=True))
+    """Extend the lookup of files, which serves model and dataset YAMLs, and the loading of model YAMLs."""
+    wrap(checks, "check_file", _finder, everywhere=True)
     wrap(tasks, "yaml_model_load", _checked, everywhere=True)
 
 
@@ -26,31 +25,39 @@ def unscaled(name: str) -> str:
     return re.sub(r"^(yolo(?:e-)?v?\d+)[nslmx]", r"\1", name)
 
 
-def packaged(file: str | PurePath, folder: Path) -> Path | None:
+def packaged(file: str | PurePath) -> Path | None:
     """The packaged YAML that a bare name or cfg/<name> means, or None."""
     path = PurePath(str(file))
-    if path.parent not in (PurePath("."), PurePath("cfg"), PurePath("cfg/datasets")):
+    if path.parent == PurePath("."):
+        folders = [CFG, CFG / "datasets"]
+    elif path.parts[0] == "cfg":
+        folders = [CFG.parent / path.parent]
+    else:
         return None
-    found = folder / unscaled(path.name)
-    return found if found.is_file() else None
+    candidates = (folder / unscaled(path.name) for folder in folders)
+    return next((c for c in candidates if c.is_file() and c.is_relative_to(CFG)), None)
 
 
-def _finder(stock: Callable, folder: Path, soft: bool) -> Callable:
-    """Upstream's lookup, then ours. With soft=False a lookup that may fail is left to fail, so that upstream's next try
-    (the name without its scale letter) still comes before the packaged files."""
+def _finder(stock: Callable) -> Callable:
+    """Upstream's lookup, then ours."""
 
-    def find(file, *args, hard: bool = True, **kwargs):
-        if found := stock(file, *args, hard=False, **kwargs):
-            return found
+    def check_file(file, suffix="", *args, hard: bool = True, **kwargs):
         path = Path(str(file))
-        sibling = path.with_name(unscaled(path.name)) if path.name else path
-        if sibling.is_file():  # upstream strips the scale letter from the folders' names too and misses this
+        if path.suffix not in (".yaml", ".yml"):
+            return stock(file, suffix, *args, hard=hard, **kwargs)
+        if found := stock(file, suffix, *args, hard=False, **kwargs):
+            return found
+        sibling = path.with_name(unscaled(path.name))
+        if sibling.is_file():  # upstream strips scale letters from the folders' names too and misses this
             return str(sibling)
-        if (hard or soft) and (ours := packaged(file, folder)):
+        ours = packaged(file)
+        # A try for a model that may fail is left to fail: upstream's next one, the name without its scale letter, must
+        # still find the user's own file.
+        if ours and (hard or ours.parent.name == "datasets"):
             return str(ours)
-        return stock(file, *args, hard=hard, **kwargs)
+        return stock(file, suffix, *args, hard=hard, **kwargs)
 
-    return find
+    return check_file
 
 
 def _checked(stock: Callable) -> Callable:
@@ -68,5 +75,5 @@ def _checked(stock: Callable) -> Callable:
 
 def _not_a_model(path) -> ValueError:
     return ValueError(
-        f"{path}: a model YAML must be a mapping with the lists `backbone` and `head`. Start from a copy of yolov8.yaml."
+        f"{path}: a model YAML must be a mapping with lists `backbone` and `head`. Start from a copy of yolov8.yaml."
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from ultralytics.nn import modules, tasks
 
 from ..registry import Spec, subscribe
@@ -18,7 +20,12 @@ def publish(spec: Spec) -> None:
     The two are judged apart: a class that Ultralytics has but doesn't let a YAML name (CBAM) stays as it is in
     ultralytics.nn.modules, while the YAML gets ours. A class that was registered again takes its old place.
     """
-    for namespace in (vars(modules), vars(tasks)):
-        present = namespace.get(spec.name)
+    for namespace in (modules, tasks):
+        present = vars(namespace).get(spec.name)
         if present is None or getattr(present, "__module__", "") == spec.cls.__module__:
-            namespace[spec.name] = spec.cls
+            setattr(namespace, spec.name, spec.cls)
+        elif namespace is tasks and not spec.full_name.startswith("yolo_attn."):
+            warnings.warn(
+                f"{spec.name} in a YAML is Ultralytics' own. Write {spec.full_name} for yours, or rename it.",
+                stacklevel=2,
+            )

@@ -7,8 +7,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-import torchvision
 import ultralytics
 from ultralytics.nn import tasks
 from ultralytics.utils.ops import make_divisible
@@ -51,7 +49,8 @@ def resolve(d: Mapping[str, Any], namespace: dict[str, Any]) -> tuple[Mapping[st
         The dictionary with full names made ready for upstream, and whether any row names a registered module.
 
     Raises:
-        ValueError: If a row is malformed, or names an unknown module or, beside registered ones, a layer that isn't there.
+        ValueError: If a row is malformed or names an unknown module, or if, in a model with registered modules, `from`
+            names a layer that isn't there.
     """
     where = d.get("yaml_file") or "model"
     rows = []
@@ -84,15 +83,19 @@ def _key(name: str, namespace: dict[str, Any]) -> str:
         near = suggest(name, [*names(), *(k for k, v in namespace.items() if isinstance(v, type))])
         raise ValueError(f"there is no module named {name!r}.{near}")
     key = name.replace(".", "/")  # upstream takes "nn." anywhere in a name for torch.nn
-    namespace[key] = get(name).cls
+    namespace[key] = get(name, load=not _restricted()).cls
     return key
 
 
 def _is_foreign(name: str) -> bool:
     """Whether upstream takes the name from torch.nn or torchvision.ops."""
-    return (name.startswith("nn.") and hasattr(torch.nn, name[3:])) or (
-        name.startswith("torchvision.ops.") and hasattr(torchvision.ops, name[16:])
-    )
+    return name.startswith(("nn.", "torchvision.ops."))
+
+
+def _restricted() -> bool:
+    """Whether a model is being built under restricted loading, where its YAML must not make Python import a file."""
+    guard = getattr(tasks, "_SafeLoad", None)
+    return guard is not None and guard.restricted()
 
 
 def _classes() -> dict[type, Any]:
@@ -124,8 +127,8 @@ def _with_branch(stock: Callable) -> Callable:
         return scope[stock.__name__]
     except (LookupError, OSError, SyntaxError) as error:
         raise RuntimeError(
-            f"yolo_attn cannot extend {stock.__module__}.parse_model of ultralytics {ultralytics.__version__}: {error}. "
-            "Models without yolo_attn modules work; for these, install a supported version."
+            f"yolo_attn cannot extend {stock.__module__}.parse_model of ultralytics {ultralytics.__version__}: "
+            f"{error}. Models without yolo_attn modules work; for these, install a supported version."
         ) from error
 
 

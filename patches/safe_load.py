@@ -22,10 +22,11 @@ def apply() -> None:
 
 
 def allow(spec: Spec) -> None:
-    """Let restricted loading (ULTRALYTICS_SAFE_LOAD=1) rebuild a class and every layer that its file defines."""
-    file = sys.modules.get(spec.cls.__module__)
-    helpers = {c for c in vars(file).values() if inspect.isclass(c) and c.__module__ == spec.cls.__module__} if file else set()
-    torch.serialization.add_safe_globals([spec.cls, *(c for c in helpers if issubclass(c, nn.Module))])
+    """Let restricted loading (ULTRALYTICS_SAFE_LOAD=1) rebuild a class and its package's layers in its file."""
+    file = spec.cls.__module__
+    layers = {c for c in vars(sys.modules[file]).values() if inspect.isclass(c) and issubclass(c, nn.Module)}
+    ours = {c for c in layers if c.__module__.partition(".")[0] == file.partition(".")[0]}
+    torch.serialization.add_safe_globals(list(ours | {spec.cls}))
 
 
 def _explained(stock: Callable) -> Callable:

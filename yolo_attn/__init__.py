@@ -10,9 +10,9 @@ __version__ = "0.1.0"
 if not Path(__path__[0], "patches").is_dir():  # a checkout keeps cfg/ and patches/ beside the package
     __path__.append(str(Path(__path__[0]).parent))
 
-from . import modules  # noqa: E402  registers the modules
-from .patches import apply  # noqa: E402
-from .registry import Spec, get, names, register  # noqa: E402
+from . import modules
+from .patches import apply
+from .registry import Spec, get, names, register
 
 __all__ = ["Spec", "__version__", "get", "modules", "names", "register"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,7 +102,9 @@ def _check(spec: Spec) -> None:
             f"got {spec.channels!r}."
         )
     if taken := sorted(RESERVED & set(vars(spec.cls))):
-        raise ValueError(f"register: {spec.name} must not define {', '.join(taken)}. Ultralytics overwrites it; rename it.")
+        raise ValueError(
+            f"register: {spec.name} must not define {', '.join(taken)}. Ultralytics overwrites it; rename it."
+        )
     for parameter in spec.parameters.values():
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
             raise TypeError(
@@ -109,7 +112,9 @@ def _check(spec: Spec) -> None:
                 "position and by name. Name every argument."
             )
     if spec.channels == "fuse" and "in_channels" not in spec.parameters:
-        raise TypeError(f"register: {spec.name} must take in_channels, the widths of its inputs, to fuse several inputs.")
+        raise TypeError(
+            f"register: {spec.name} must take in_channels, the widths of its inputs, to fuse several inputs."
+        )
 
 
 def subscribe(listener: Callable[[Spec], None]) -> None:
@@ -129,12 +134,13 @@ def names() -> list[str]:
     return sorted(_specs, key=str.lower)
 
 
-def get(name: str) -> Spec:
+def get(name: str, load: bool = True) -> Spec:
     """The Spec of a module.
 
     Args:
         name: A registered name (`SE`), the same behind the package (`yolo_attn.SE`), or the importable full name of a
-            registered class (`my_package.my_file.MyGate`), whose file is imported if need be.
+            registered class (`my_package.my_file.MyGate`).
+        load: Whether the file of a full name is imported if it is not yet.
 
     Raises:
         ValueError: If there is no such module. The message suggests the nearest name.
@@ -143,24 +149,29 @@ def get(name: str) -> Spec:
     if short in _specs:
         return _specs[short]
     module, _, attribute = name.rpartition(".")
-    if module:
+    if not module or module == "yolo_attn":
+        raise ValueError(f"there is no module named {name!r}.{suggest(short, _specs)}")
+    if module not in sys.modules:
+        if not load:
+            raise ValueError(f"{name} is not imported, and restricted loading imports nothing. Import {module} before.")
         try:
-            found = getattr(importlib.import_module(module), attribute, None)
+            importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise ValueError(
-                f"{name}: there is no module named {error.name!r} to import. Install the file that defines it, or put "
-                "its folder on PYTHONPATH."
+                f"{name}: Python finds no {error.name!r} to import. Install the file that defines it, or put its "
+                "folder on PYTHONPATH."
             ) from error
-        for spec in _specs.values():
-            if spec.cls is found:
-                return spec
-        if found is not None:
-            raise ValueError(f"{name} is not registered. Put @yolo_attn.register above the class.")
-    raise ValueError(f"there is no module named {name!r}.{suggest(name, _specs)}")
+    found = getattr(sys.modules[module], attribute, None)
+    for spec in _specs.values():
+        if spec.cls is found:
+            return spec
+    if found is None:
+        raise ValueError(f"{module} has no {attribute!r}.{suggest(attribute, vars(sys.modules[module]))}")
+    raise ValueError(f"{name} is not registered. Put @yolo_attn.register above the class.")
 
 
 def suggest(word: str, known) -> str:
-    """" Did you mean ...?" with the nearest of `known`, or an empty string."""
+    """ " Did you mean ...?" with the nearest of `known`, or an empty string."""
     by_lower = {each.lower(): each for each in known}
     near = difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(by_lower[each] for each in near)}?" if near else ""

@@ -1,4 +1,4 @@
-"""What a YAML row of a registered module means: its checked arguments and its output channels. Standard library only."""
+"""What a YAML row of a registered module means: checked arguments and output channels. Standard library only."""
 
 from __future__ import annotations
 
@@ -44,18 +44,15 @@ def build_arguments(
         given[width] = scale(given[width]) if given.get(width) else inputs[0]  # type: ignore[index]
     elif width:
         given[width] = scale(given[width])
-    given_in_order = _positional(spec, given)
-    if callable(spec.channels):
-        c2 = spec.channels(*given_in_order)
-    else:
-        c2 = given[width] if width else inputs
-    if n > 1 and (spec.channels == "fuse" or c2 != inputs):
-        raise ValueError(f"{spec.name}: repeats must be 1 where channels change or inputs are fused, got {n}. Set it to 1.")
-    return c2, n, given_in_order
+    positional = _positional(spec, given)
+    c2 = spec.channels(*positional) if callable(spec.channels) else given.get(width, inputs)
+    if n > 1 and c2 != inputs:
+        raise ValueError(f"{spec.name}: repeats must be 1 where the channels change, got {n}. Set it to 1.")
+    return c2, n, positional
 
 
 def assign(spec: Spec, args: Sequence[Any], taken: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a row by parameter name, checked against the constructor; `taken` are those that the row can't set."""
+    """Arguments of a row by parameter name, checked against the constructor without those in `taken`."""
     free = {name: p for name, p in spec.parameters.items() if name not in taken}
     keywords: Mapping[str, Any] = {}
     if args and isinstance(args[-1], Mapping):
@@ -63,7 +60,7 @@ def assign(spec: Spec, args: Sequence[Any], taken: Mapping[str, Any]) -> dict[st
     usage = f"{spec.name} takes ({', '.join(p.name + _default(p) for p in free.values())})."
     if len(args) > len(free):
         raise TypeError(f"{spec.name}: got {len(args)} arguments, at most {len(free)} are possible. {usage}")
-    given = dict(zip(free, args))
+    given = dict(zip(free, args, strict=False))
     for key, value in keywords.items():
         if key not in free:
             raise TypeError(f"{spec.name}: there is no argument {key!r}.{suggest(str(key), free)} {usage}")
@@ -78,7 +75,9 @@ def assign(spec: Spec, args: Sequence[Any], taken: Mapping[str, Any]) -> dict[st
 
 def _check_inputs(spec: Spec, inputs: int | Sequence[int]) -> None:
     if spec.channels == "fuse" and (isinstance(inputs, int) or len(inputs) < 2):
-        raise ValueError(f"{spec.name} fuses several inputs, got one. Write `from` as a list, [[-1, 6], 1, {spec.name}, [...]].")
+        raise ValueError(
+            f"{spec.name} fuses several inputs, got one. Write `from` as a list, [[-1, 6], 1, {spec.name}, [...]]."
+        )
     if spec.channels != "fuse" and not isinstance(inputs, int):
         raise ValueError(f"{spec.name} takes one input, got {len(inputs)}. Write `from` as one index, such as -1.")
 

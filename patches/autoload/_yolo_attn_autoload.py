@@ -43,7 +43,7 @@ def _run_after(loader):
 
 
 def install():
-    """Watch for the trigger, unless it is being watched or has been imported. A virtual environment calls this twice."""
+    """Watch for the trigger, unless it is watched already or imported: a virtual environment calls this twice."""
     if _Finder not in sys.meta_path and TRIGGER not in sys.modules:
         sys.meta_path.insert(0, _Finder)
 

@@ -10,7 +10,8 @@ def positive(module: nn.Module, **arguments: int) -> None:
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(
-                f"{type(module).__name__}: {name} must be a positive integer, got {value!r}. Give a whole number from 1."
+                f"{type(module).__name__}: {name} must be a positive integer, got {value!r}. "
+                "Give a whole number from 1."
             )
 
 

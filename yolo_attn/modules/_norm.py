@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class PooledBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm behind a global pooling, which one image in training mode doesn't stop.
+class LenientBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm that one image of one pixel in training mode, as behind a global pooling, doesn't stop.
 
     One value per channel has no variance, and `nn.BatchNorm2d` raises there: on the last batch of an epoch, or while
     older Ultralytics measure the strides of a model. Such a batch is normalised by the running statistics, which it

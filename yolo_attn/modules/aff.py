@@ -8,16 +8,21 @@ from torch import Tensor, nn
 
 from ..registry import register
 from ._checks import positive, same_size
-from ._norm import PooledBatchNorm2d
+from ._norm import LenientBatchNorm2d
 
 PAPER = "arXiv:2009.14082"
 
 
 def _context(dim: int, hidden: int, pooled: bool) -> nn.Sequential:
     """Channel context of eq. 1 (local, per pixel) or, behind a global average pooling, of its global twin."""
-    norm = PooledBatchNorm2d if pooled else nn.BatchNorm2d
-    layers = [nn.Conv2d(dim, hidden, 1), norm(hidden), nn.ReLU(), nn.Conv2d(hidden, dim, 1), norm(dim)]
-    return nn.Sequential(*([nn.AdaptiveAvgPool2d(1)] if pooled else []), *layers)
+    return nn.Sequential(
+        *([nn.AdaptiveAvgPool2d(1)] if pooled else []),
+        nn.Conv2d(dim, hidden, 1),
+        LenientBatchNorm2d(hidden),
+        nn.ReLU(),
+        nn.Conv2d(hidden, dim, 1),
+        LenientBatchNorm2d(dim),
+    )
 
 
 def _hidden(module: nn.Module, dim: int, reduction: int) -> int:
@@ -86,8 +91,8 @@ class MS_CAM(nn.Module):
         ValueError: If dim or reduction is not positive.
 
     References:
-        Dai et al., WACV 2021, arXiv:2009.14082, eq. 1-2, fig. 2. Differs: one image in training mode is normalised by
-        the running statistics behind the pooling, where the official code raises.
+        Dai et al., WACV 2021, arXiv:2009.14082, eq. 1-2, fig. 2. Differs: one image in training mode is normalised
+        behind the pooling by the running statistics, where the official code raises.
     """
 
     def __init__(self, dim: int, reduction: int = 4) -> None:

@@ -17,7 +17,7 @@ POSITION_ENCODINGS = ("dwc", "fixed", "log_cpb", "table", "none")
 
 
 class LayerNormProxy(nn.Module):
-    """LayerNorm over the channels of a map (B, C, H, W); its parameters are `norm.weight` and `norm.bias`, as in DAT."""
+    """LayerNorm over the channels of a map (B, C, H, W); parameters `norm.weight` and `norm.bias`, as in DAT."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

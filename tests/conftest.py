@@ -1,0 +1,57 @@
+"""What all tests share: one tolerance table, and a home of their own for Ultralytics' settings and data."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+HOME = Path(tempfile.mkdtemp(prefix="yolo-attn-tests-"))
+(HOME / "Ultralytics").mkdir()
+os.environ["YOLO_CONFIG_DIR"] = str(HOME / "Ultralytics")  # before Ultralytics is imported, here and in child processes
+os.environ["YOLO_OFFLINE"] = "true"
+
+TOLERANCE = {  # relative and absolute
+    torch.float64: {"rtol": 1e-7, "atol": 1e-7},
+    torch.float32: {"rtol": 1e-4, "atol": 1e-5},
+    torch.bfloat16: {"rtol": 5e-2, "atol": 5e-2},  # 8 bits of mantissa, through three layers
+}
+
+
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a command as a user in a fresh directory: run("yolo", "train", ...) -> CompletedProcess with text output."""
+
+    def call(
+        *command: str, check: bool = True, cwd: Path = tmp_path, **environment: str
+    ) -> subprocess.CompletedProcess:
+        scripts = Path(sys.executable).parent
+        command = (str(scripts / command[0]) if (scripts / command[0]).exists() else command[0], *command[1:])
+        done = subprocess.run(
+            command, cwd=cwd, env={**os.environ, **environment}, text=True, capture_output=True, encoding="utf-8"
+        )
+        if check and done.returncode:
+            pytest.fail(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    return call
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settings() -> None:
+    """Ultralytics keeps data sets in the tests' own folder."""
+    from ultralytics import settings
+
+    settings.update({"datasets_dir": str(HOME / "datasets"), "sync": False})

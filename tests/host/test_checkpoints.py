@@ -1,0 +1,78 @@
+"""Checkpoints with registered modules load in fresh processes, restricted or not, and DDP workers know them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from ultralytics import YOLO
+from ultralytics.nn import tasks
+from ultralytics.utils import dist
+from yolo_attn.patches import lookup
+
+LOAD = "from ultralytics import YOLO; m = YOLO('saved.pt'); print(sum(p.numel() for p in m.model.parameters()))"
+
+
+@pytest.mark.parametrize("name", [p.name for p in lookup.CFG.glob("*.yaml")])
+def test_fresh_process_and_restricted_loading(run, tmp_path: Path, name: str) -> None:
+    """best.pt would be refused by ULTRALYTICS_SAFE_LOAD=1, or load only where the plugin was imported by hand."""
+    model = YOLO(name.replace("yolov8", "yolov8n"))
+    model.save(str(tmp_path / "saved.pt"))
+    want = str(sum(p.numel() for p in model.model.parameters()))
+    for restricted in "01":
+        assert run("python", "-c", LOAD, ULTRALYTICS_SAFE_LOAD=restricted).stdout.split()[-1] == want
+
+
+def test_only_known_classes() -> None:
+    """Restricted loading would meet a class that is neither torch's, Ultralytics' nor ours."""
+    allowed = set(torch.serialization.get_safe_globals())
+    for path in lookup.CFG.glob("*.yaml"):
+        for module in tasks.DetectionModel(str(path).replace("yolov8", "yolov8n"), verbose=False).modules():
+            package = type(module).__module__
+            assert package.startswith(("torch.nn.", "ultralytics.nn.")) or type(module) in allowed, type(module)
+
+
+def test_a_class_that_is_missing(tmp_path: Path, monkeypatch) -> None:
+    """A user would read that pickle can't get an attribute, not which version to install."""
+    YOLO("yolov8n-se.yaml").save(str(tmp_path / "saved.pt"))
+    monkeypatch.delattr("yolo_attn.modules.se.SE")
+    message = r"saved.pt needs the class yolo_attn.modules.se.SE, which is not there. Install the version of yolo_attn"
+    with pytest.raises(ModuleNotFoundError, match=message):
+        YOLO(str(tmp_path / "saved.pt"))
+
+
+def test_restricted_building_imports_nothing(run, tmp_path: Path) -> None:
+    """The YAML inside an untrusted checkpoint could make Python import a file."""
+    (tmp_path / "evil.py").write_text("print('imported')\n")
+    code = (
+        "from ultralytics.nn.tasks import DetectionModel as D; "
+        "D({'nc': 1, 'backbone': [[-1, 1, 'Conv', [8, 3, 2]]], "
+        "'head': [[-1, 1, 'evil.Gate', []], [[1], 1, 'Detect', ['nc']]]})"
+    )
+    done = run("python", "-c", code, check=False, ULTRALYTICS_SAFE_LOAD="1")
+    if hasattr(tasks, "_SafeLoad"):  # restricted loading came with ultralytics 8.4.100
+        assert "imported" not in done.stdout and "restricted loading imports nothing" in done.stderr
+    else:
+        assert "imported" in done.stdout
+
+
+class Trainer:
+    """As much of a trainer as the file for its workers is made from."""
+
+    args, model, callbacks = SimpleNamespace(save_dir="x"), "yolov8n-se.yaml", {}
+    hub_session, resume = None, False
+
+
+def test_ddp_workers(tmp_path: Path, run) -> None:
+    """Multi-GPU workers would raise KeyError where nothing is installed."""
+    trainer = Trainer()
+    file = Path(dist.generate_ddp_file(trainer))
+    try:
+        first, rest = file.read_text().split("\n", 1)
+    finally:
+        dist.ddp_cleanup(trainer, str(file))
+    compile(rest, "rest", "exec")
+    code = f"{first}\nimport ultralytics.nn.tasks as t; print(t.DAttention.__name__)"
+    assert run("python", "-c", code, YOLO_ATTN_AUTOLOAD="0").stdout.split()[-1] == "DAttention"

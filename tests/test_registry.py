@@ -1,0 +1,91 @@
+"""@register, names() and get()."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+import yolo_attn
+from yolo_attn import registry
+
+
+class Plain(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+
+
+def cls(**members) -> type:
+    return type("Plain", (Plain,), {"__module__": __name__, **members})
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch):
+    monkeypatch.setattr(registry, "_specs", dict(registry._specs))
+    monkeypatch.setattr(registry, "_listeners", [])
+
+
+def test_with_and_without_arguments() -> None:
+    """One of the two forms of the decorator would not return the class."""
+    assert yolo_attn.register(Plain) is Plain
+    assert yolo_attn.register(name="Other", paper="arXiv:1")(Plain) is Plain
+    assert yolo_attn.get("Other").paper == "arXiv:1" and yolo_attn.get("Plain").channels == "same"
+    assert {"Other", "Plain"} <= set(yolo_attn.names())
+
+
+def test_full_names() -> None:
+    """A class whose short name is taken would not be reachable."""
+    yolo_attn.register(name="Short")(Plain)
+    assert yolo_attn.get("yolo_attn.Short") is yolo_attn.get("Short") is yolo_attn.get(f"{__name__}.Plain")
+
+
+def test_a_file_that_is_run_again_replaces_its_class() -> None:
+    """A notebook cell that runs twice, or a reload, would be refused."""
+    first, second = cls(), cls()
+    yolo_attn.register(first)
+    yolo_attn.register(second)
+    assert yolo_attn.get("Plain").cls is second
+
+
+def test_told_of_past_and_future() -> None:
+    """A class that is registered after the patches were applied would stay unknown to Ultralytics."""
+    heard: list[str] = []
+    registry.subscribe(lambda spec: heard.append(spec.name))
+    assert heard == yolo_attn.names()
+    yolo_attn.register(Plain)
+    assert heard[-1] == "Plain"
+
+
+def test_main_is_warned_about() -> None:
+    """A checkpoint would not load anywhere else, and nobody would have said so."""
+    with pytest.warns(UserWarning, match="Plain is defined in __main__: checkpoints .* load in this program only"):
+        yolo_attn.register(cls(__module__="__main__"))
+
+
+def keywords_only(self, dim, *, gain):
+    pass
+
+
+def swallows_typos(self, dim, **rest):
+    pass
+
+
+@pytest.mark.parametrize("make, error, message", [
+    (lambda: yolo_attn.register(3), TypeError, "a class is needed, got 3"),
+    (lambda: yolo_attn.register(name="SE")(Plain), ValueError, "SE is already registered by yolo_attn.modules.se.SE"),
+    (lambda: yolo_attn.register(name="a.b")(Plain), ValueError, "name must have no dot, got 'a.b'"),
+    (lambda: yolo_attn.register(channels="some")(Plain), ValueError, "must be one of same, out, fuse or a function"),
+    (lambda: yolo_attn.register(channels="fuse")(Plain), TypeError, "Plain must take in_channels"),
+    (lambda: yolo_attn.register(cls(f=None)), ValueError, "Plain must not define f, which Ultralytics overwrites"),
+    (lambda: yolo_attn.register(cls(__init__=keywords_only)), TypeError, r"Plain\(gain\) must be a plain parameter"),
+    (lambda: yolo_attn.register(cls(__init__=swallows_typos)), TypeError, r"Plain\(\*\*rest\) must be a plain parameter"),
+    (lambda: yolo_attn.get("Daattention"), ValueError, "no module named 'Daattention'. Did you mean DAttention"),
+    (lambda: yolo_attn.get("no_such_package.Gate"), ValueError, "Python finds no 'no_such_package' to import"),
+    (lambda: yolo_attn.get(f"{__name__}.Plian"), ValueError, "has no 'Plian'. Did you mean Plain"),
+    (lambda: yolo_attn.get(f"{__name__}.Plain"), ValueError, "is not registered. Put @yolo_attn.register above"),
+])  # fmt: skip
+def test_bad_input(make, error: type, message: str) -> None:
+    """A mistake would be found later, inside Ultralytics, with a worse message."""
+    before = dict(registry._specs)
+    with pytest.raises(error, match=message):
+        make()
+    assert registry._specs == before
