@@ -77,7 +77,7 @@ def swallows_typos(self, dim, **rest):
     (lambda: yolo_attn.register(channels="fuse")(Plain), TypeError, "Plain must take in_channels"),
     (lambda: yolo_attn.register(cls(f=None)), ValueError, "Plain must not define f, which Ultralytics overwrites"),
     (lambda: yolo_attn.register(cls(__init__=keywords_only)), TypeError, r"Plain\(gain\) must be a plain parameter"),
-    (lambda: yolo_attn.register(cls(__init__=swallows_typos)), TypeError, r"Plain\(\*\*rest\) must be a plain parameter"),
+    (lambda: yolo_attn.register(cls(__init__=swallows_typos)), TypeError, r"Plain\(\*\*rest\) must be a plain"),
     (lambda: yolo_attn.get("Daattention"), ValueError, "no module named 'Daattention'. Did you mean DAttention"),
     (lambda: yolo_attn.get("no_such_package.Gate"), ValueError, "Python finds no 'no_such_package' to import"),
     (lambda: yolo_attn.get(f"{__name__}.Plian"), ValueError, "has no 'Plian'. Did you mean Plain"),

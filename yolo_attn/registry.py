@@ -103,7 +103,7 @@ def _check(spec: Spec) -> None:
         )
     if taken := sorted(RESERVED & set(vars(spec.cls))):
         raise ValueError(
-            f"register: {spec.name} must not define {', '.join(taken)}. Ultralytics overwrites it; rename it."
+            f"register: {spec.name} must not define {', '.join(taken)}, which Ultralytics overwrites. Rename it."
         )
     for parameter in spec.parameters.values():
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:

@@ -15,11 +15,18 @@ from yolo_attn.patches import lookup
 LOAD = "from ultralytics import YOLO; m = YOLO('saved.pt'); print(sum(p.numel() for p in m.model.parameters()))"
 
 
+def save(name: str, folder: Path) -> YOLO:
+    """Build a model and write its checkpoint, saved.pt."""
+    model = YOLO(name)
+    model.ckpt = model.ckpt or {}  # up to 8.3.100 at least, only loaded models can be saved otherwise
+    model.save(str(folder / "saved.pt"))
+    return model
+
+
 @pytest.mark.parametrize("name", [p.name for p in lookup.CFG.glob("*.yaml")])
 def test_fresh_process_and_restricted_loading(run, tmp_path: Path, name: str) -> None:
     """best.pt would be refused by ULTRALYTICS_SAFE_LOAD=1, or load only where the plugin was imported by hand."""
-    model = YOLO(name.replace("yolov8", "yolov8n"))
-    model.save(str(tmp_path / "saved.pt"))
+    model = save(name.replace("yolov8", "yolov8n"), tmp_path)
     want = str(sum(p.numel() for p in model.model.parameters()))
     for restricted in "01":
         assert run("python", "-c", LOAD, ULTRALYTICS_SAFE_LOAD=restricted).stdout.split()[-1] == want
@@ -36,7 +43,7 @@ def test_only_known_classes() -> None:
 
 def test_a_class_that_is_missing(tmp_path: Path, monkeypatch) -> None:
     """A user would read that pickle can't get an attribute, not which version to install."""
-    YOLO("yolov8n-se.yaml").save(str(tmp_path / "saved.pt"))
+    save("yolov8n-se.yaml", tmp_path)
     monkeypatch.delattr("yolo_attn.modules.se.SE")
     message = r"saved.pt needs the class yolo_attn.modules.se.SE, which is not there. Install the version of yolo_attn"
     with pytest.raises(ModuleNotFoundError, match=message):
@@ -61,7 +68,7 @@ def test_restricted_building_imports_nothing(run, tmp_path: Path) -> None:
 class Trainer:
     """As much of a trainer as the file for its workers is made from."""
 
-    args, model, callbacks = SimpleNamespace(save_dir="x"), "yolov8n-se.yaml", {}
+    args, model, callbacks = SimpleNamespace(save_dir="x", model="yolov8n-se.yaml"), "yolov8n-se.yaml", {}
     hub_session, resume = None, False
 
 

@@ -211,7 +211,8 @@ def another_upstream(d, ch, verbose=True):
 
 
 @pytest.mark.parametrize("stock, reason", [
-    (changed_upstream, "the channel chain no longer uses .'f', 'max_channels', 'n', 'width'"), (another_upstream, "found 0 channel chains"),
+    (changed_upstream, "the channel chain no longer uses .'f', 'max_channels', 'n', 'width'"),
+    (another_upstream, "found 0 channel chains"),
 ])  # fmt: skip
 def test_an_ultralytics_that_cannot_be_extended(stock, reason: str) -> None:
     """An upstream that changed its loop would give wrong models, or stop stock models."""
