@@ -54,4 +54,4 @@ def settings() -> None:
     """Ultralytics keeps data sets in the tests' own folder."""
     from ultralytics import settings
 
-    settings.update({"datasets_dir": str(HOME / "datasets"), "sync": False})
+    settings.update({"datasets_dir": str(HOME / "datasets"), "runs_dir": str(HOME / "runs"), "sync": False})
