@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from ._wrap import undo
+
 _applied = False
 
 
 def apply() -> None:
-    """Teach the Ultralytics of this process the registered modules. Calling it again does nothing.
+    """Teach the Ultralytics of this process the registered modules. Calling it again does what is left.
 
     Raises:
         RuntimeError: If this Ultralytics lacks a seam. Stock models work all the same.
     """
     global _applied
-    if _applied:
-        return
     import ultralytics.nn.tasks
 
     try:
-        from . import ddp, lookup, namespace, parser, safe_load
+        from . import ddp, lookup, namespace, parser, safe_load, trainer, weights
 
-        for seam in (namespace, safe_load, parser, lookup, ddp):
-            seam.apply()
+        if not _applied:
+            for seam in (namespace, safe_load, parser, lookup, weights, ddp):
+                seam.apply()
+            _applied = True
+        trainer.apply()
     except (AttributeError, ImportError) as error:
+        undo()
         raise RuntimeError(
-            f"yolo_attn does not support ultralytics {ultralytics.__version__}: {error}. "
-            "Install ultralytics>=8.3.20; models without yolo_attn modules work as they are."
+            f"yolo_attn cannot extend ultralytics {ultralytics.__version__}: {error}. "
+            "Models without yolo_attn modules work; for these, install a supported version."
         ) from error
-    _applied = True

@@ -1,27 +1,38 @@
-"""Put a wrapper in the place of a stock function."""
+"""Put wrappers in the place of stock functions, and take them back."""
 
 from __future__ import annotations
 
 import functools
 import sys
 from collections.abc import Callable
-from types import ModuleType
+from typing import Any
+
+_replaced: list[tuple[Any, str, Callable]] = []
 
 
-def wrap(module: ModuleType, name: str, make: Callable[[Callable], Callable], everywhere: bool = False) -> None:
-    """Replace module.name by make(stock).
+def wrap(owner: Any, name: str, make: Callable[[Callable], Callable], everywhere: bool = False) -> None:
+    """Replace owner.name by make(stock).
 
     Args:
-        module: Where the function is looked up when it is called.
+        owner: The module or class in which the function is looked up when it is called.
         name: The function's name.
         make: Takes the stock function and returns its replacement.
         everywhere: Also replace it where other modules of Ultralytics have imported it by name, as they have when the
             plugin is imported late, in a notebook.
     """
-    stock = getattr(module, name)
+    stock = getattr(owner, name)
     wrapped = functools.wraps(stock)(make(stock))
-    setattr(module, name, wrapped)
+    owners = [owner]
     if everywhere:
-        for loaded in [m for key, m in sys.modules.items() if key.partition(".")[0] == "ultralytics"]:
-            if vars(loaded).get(name) is stock:
-                setattr(loaded, name, wrapped)
+        loaded = [m for key, m in sys.modules.items() if key.partition(".")[0] == "ultralytics" and m is not owner]
+        owners += [m for m in loaded if vars(m).get(name) is stock]
+    for each in owners:
+        setattr(each, name, wrapped)
+        _replaced.append((each, name, stock))
+
+
+def undo() -> None:
+    """Put all stock functions back."""
+    while _replaced:
+        owner, name, stock = _replaced.pop()
+        setattr(owner, name, stock)

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from ultralytics.nn import tasks
 from ultralytics.utils import checks
 
+from ..registry import suggest
 from ._wrap import wrap
 
 CFG = Path(__file__).parents[1] / "cfg"  # beside patches/, in a checkout and in a wheel
@@ -34,18 +35,19 @@ def packaged(file: str | PurePath) -> Path | None:
         folders = [CFG.parent / path.parent]
     else:
         return None
-    candidates = (folder / unscaled(path.name) for folder in folders)
-    return next((c for c in candidates if c.is_file() and c.is_relative_to(CFG)), None)
+    candidates = ((folder / unscaled(path.name)).resolve() for folder in folders)
+    return next((c for c in candidates if c.is_file() and c.is_relative_to(CFG.resolve())), None)
 
 
 def _finder(stock: Callable) -> Callable:
     """Upstream's lookup, then ours."""
 
-    def check_file(file, suffix="", *args, hard: bool = True, **kwargs):
+    def check_file(file, suffix="", download=True, download_dir=".", hard=True):
+        arguments = (suffix, download, download_dir)
         path = Path(str(file))
         if path.suffix not in (".yaml", ".yml"):
-            return stock(file, suffix, *args, hard=hard, **kwargs)
-        if found := stock(file, suffix, *args, hard=False, **kwargs):
+            return stock(file, *arguments, hard)
+        if found := stock(file, *arguments, False):
             return found
         sibling = path.with_name(unscaled(path.name))
         if sibling.is_file():  # upstream strips scale letters from the folders' names too and misses this
@@ -55,7 +57,11 @@ def _finder(stock: Callable) -> Callable:
         # still find the user's own file.
         if ours and (hard or ours.parent.name == "datasets"):
             return str(ours)
-        return stock(file, suffix, *args, hard=hard, **kwargs)
+        try:
+            return stock(file, *arguments, hard)
+        except FileNotFoundError as error:
+            near = suggest(unscaled(path.name), [p.name for p in CFG.rglob("*.yaml")])
+            raise FileNotFoundError(f"{error}{'.' if near else ''}{near}") from error
 
     return check_file
 
@@ -66,7 +72,7 @@ def _checked(stock: Callable) -> Callable:
             d = stock(path, *args, **kwargs)
         except (AttributeError, TypeError) as error:  # upstream sets keys on whatever the file held
             raise _not_a_model(path) from error
-        if not isinstance(d, dict) or not isinstance(d.get("backbone"), list) or not isinstance(d.get("head"), list):
+        if not isinstance(d, dict) or not all(isinstance(d.get(k), list) and d[k] for k in ("backbone", "head")):
             raise _not_a_model(path)
         return d
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import ultralytics
 from ultralytics.nn import tasks
 from ultralytics.utils.ops import make_divisible
 
-from ..registry import get, names, specs, suggest
-from ..rows import build_arguments
+from ..registry import Spec, find, get, names, suggest
+from ..rows import build_arguments, wrapped
 from ._wrap import wrap
 
-BRANCH = "if m in _yolo_attn_classes(): c2, n, args = _yolo_attn_row(i, m, ch, f, n, args, width, max_channels)"
+BRANCH = "if _yolo_attn_spec(i, m): c2, n, args = _yolo_attn_row(m, ch, f, n, args, width, max_channels)"
 VARIABLES = {"m", "ch", "f", "n", "args", "c2", "width", "max_channels"}
 
 
@@ -33,9 +34,22 @@ def _extended(stock: Callable) -> Callable:
             return stock(d, *args, **kwargs)
         if not compiled:
             compiled.append(_with_branch(stock))
-        return compiled[0](d, *args, **kwargs)
+        _at.set(None)
+        try:
+            return compiled[0](d, *args, **kwargs)
+        except (TypeError, ValueError) as error:
+            i = _at.get()
+            if i is None:
+                raise
+            name = [*d["backbone"], *d["head"]][i][2]
+            raise type(error)(f"{_where(d)}, row {i} ({name}): {error}") from error
 
     return parse_model
+
+
+def _where(d: Mapping[str, Any]) -> str:
+    """The file of a model, for messages."""
+    return str(d.get("yaml_file") or "model")
 
 
 def resolve(d: Mapping[str, Any], namespace: dict[str, Any]) -> tuple[Mapping[str, Any], bool]:
@@ -52,21 +66,29 @@ def resolve(d: Mapping[str, Any], namespace: dict[str, Any]) -> tuple[Mapping[st
         ValueError: If a row is malformed or names an unknown module, or if, in a model with registered modules, `from`
             names a layer that isn't there.
     """
-    where = d.get("yaml_file") or "model"
-    rows = []
+    where = _where(d)
+    rows, ours = [], False
     for i, row in enumerate([*d["backbone"], *d["head"]]):
         if not isinstance(row, (list, tuple)) or len(row) != 4 or not isinstance(row[2], str):
             raise ValueError(f"{where}, row {i}: a row must be [from, repeats, module, arguments], got {row!r}.")
+        if not isinstance(row[3], (list, tuple)):
+            raise TypeError(
+                f"{where}, row {i} ({row[2]}): arguments must be a list, got {row[3]!r}. Write [{row[3]!r}]."
+            )
         try:
-            rows.append([*row[:2], _key(row[2], namespace), list(row[3])])
-        except ValueError as error:
-            raise ValueError(f"{where}, row {i}: {error}") from error
-    classes = _classes()
-    if not any(namespace.get(name) in classes for _, _, name, _ in rows if not _is_foreign(name)):
+            key, args = _key(row[2], namespace), list(row[3])
+            if spec := find(namespace.get(key)):
+                ours = True
+                if spec.channels == "wrap":
+                    wrapped(spec, args, load=not _restricted())
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{where}, row {i}: {error}") from error
+        rows.append([*row[:2], key, args])
+    if not ours:
         return d, False
     for i, (source, *_, name, _) in enumerate(rows):
         for index in source if isinstance(source, (list, tuple)) else [source]:
-            if not isinstance(index, int) or not (-i <= index < i or (i == 0 and index == -1)):
+            if type(index) is not int or not (-i <= index < i or (i == 0 and index == -1)):
                 raise ValueError(
                     f"{where}, row {i} ({name}): `from` must name an earlier layer, got {index!r}. "
                     f"Layers 0 to {i - 1} come before it, and -1 is the last of them."
@@ -98,19 +120,19 @@ def _restricted() -> bool:
     return guard is not None and guard.restricted()
 
 
-def _classes() -> dict[type, Any]:
-    return {spec.cls: spec for spec in specs()}
+_at: ContextVar[int | None] = ContextVar("row that is being built", default=None)
 
 
-def _row(i: int, m: type, ch: list[int], f, n: int, args: list, width: float, max_channels: float) -> tuple:
-    """What the branch calls: c2, n and args of row i, whose class m is registered."""
+def _spec(i: int, m: type) -> Spec | None:
+    """What the branch asks of row i: whether its class is registered. The row is remembered for messages."""
+    _at.set(i)
+    return find(m)
+
+
+def _row(m: type, ch: list[int], f, n: int, args: list, width: float, max_channels: float) -> tuple:
+    """What the branch does for a registered class m: c2, n and args of its row."""
     inputs = ch[f] if isinstance(f, int) else [ch[x] for x in f]
-    try:
-        return build_arguments(
-            _classes()[m], inputs, n, args, lambda c: make_divisible(min(c, max_channels) * width, 8)
-        )
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"row {i}: {error}") from error
+    return build_arguments(find(m), inputs, n, args, lambda c: make_divisible(min(c, max_channels) * width, 8))
 
 
 def _with_branch(stock: Callable) -> Callable:
@@ -122,7 +144,7 @@ def _with_branch(stock: Callable) -> Callable:
         _insert_branch(tree)
         ast.increment_lineno(tree, first - 1)
         scope: dict[str, Callable] = {}
-        stock.__globals__.update(_yolo_attn_classes=_classes, _yolo_attn_row=_row)
+        stock.__globals__.update(_yolo_attn_spec=_spec, _yolo_attn_row=_row)
         exec(compile(tree, code.co_filename, "exec", dont_inherit=True), stock.__globals__, scope)
         return scope[stock.__name__]
     except (LookupError, OSError, SyntaxError) as error:

@@ -24,7 +24,9 @@ def apply() -> None:
 def allow(spec: Spec) -> None:
     """Let restricted loading (ULTRALYTICS_SAFE_LOAD=1) rebuild a class and its package's layers in its file."""
     file = spec.cls.__module__
-    layers = {c for c in vars(sys.modules[file]).values() if inspect.isclass(c) and issubclass(c, nn.Module)}
+    layers = {
+        c for c in vars(sys.modules.get(file, spec.cls)).values() if inspect.isclass(c) and issubclass(c, nn.Module)
+    }
     ours = {c for c in layers if c.__module__.partition(".")[0] == file.partition(".")[0]}
     torch.serialization.add_safe_globals(list(ours | {spec.cls}))
 
@@ -33,14 +35,25 @@ def _explained(stock: Callable) -> Callable:
     def torch_safe_load(weight, *args, **kwargs):
         try:
             return stock(weight, *args, **kwargs)
-        except AttributeError as error:
-            missing = re.search(r"attribute '(\w+)' on <module '([\w.]+)'", str(error))
-            if not missing:
-                raise
-            name, module = missing.groups()
-            raise ModuleNotFoundError(
-                f"{weight} needs the class {module}.{name}, which is not there. Install the version of "
-                f"{module.partition('.')[0]} that the checkpoint was made with."
-            ) from error
+        except (AttributeError, ModuleNotFoundError, TypeError) as error:
+            if lacking := _lacking(error):
+                raise ModuleNotFoundError(f"{weight} {lacking}") from error
+            raise
 
     return torch_safe_load
+
+
+def _lacking(error: Exception) -> str:
+    """What a checkpoint needs that is not there, and what to do; "" where something else is wrong."""
+    if found := re.search(r"attribute '(\w+)' on <module '([\w.]+)'", str(error)):
+        name, module = found.groups()
+        package = module.partition(".")[0]
+        return (
+            f"needs the class {module}.{name}, which is gone. Install the version of {package} that it was made with."
+        )
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("ultralytics"):
+        return f"needs {error.name!r}, which Python cannot import. Install it, or put its folder on PYTHONPATH."
+    if found := re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error.__cause__)):
+        module = found[1].rpartition(".")[0]
+        return f"holds {found[1]}, which restricted loading does not know. Import {module}, which registers it, before."
+    return ""

@@ -27,7 +27,8 @@ def own_registry(monkeypatch):
 def test_with_and_without_arguments() -> None:
     """One of the two forms of the decorator would not return the class."""
     assert yolo_attn.register(Plain) is Plain
-    assert yolo_attn.register(name="Other", paper="arXiv:1")(Plain) is Plain
+    other = cls()
+    assert yolo_attn.register(name="Other", paper="arXiv:1")(other) is other
     assert yolo_attn.get("Other").paper == "arXiv:1" and yolo_attn.get("Plain").channels == "same"
     assert {"Other", "Plain"} <= set(yolo_attn.names())
 
@@ -72,8 +73,13 @@ def swallows_typos(self, dim, **rest):
 @pytest.mark.parametrize("make, error, message", [
     (lambda: yolo_attn.register(3), TypeError, "a class is needed, got 3"),
     (lambda: yolo_attn.register(name="SE")(Plain), ValueError, "SE is already registered by yolo_attn.modules.se.SE"),
-    (lambda: yolo_attn.register(name="a.b")(Plain), ValueError, "name must have no dot, got 'a.b'"),
-    (lambda: yolo_attn.register(channels="some")(Plain), ValueError, "must be one of same, out, fuse or a function"),
+    (lambda: yolo_attn.register(name="a.b")(Plain), ValueError, "name must be a plain name without dots, got 'a.b'"),
+    (lambda: yolo_attn.register(name=3)(Plain), ValueError, "name must be a plain name without dots, got 3"),
+    (lambda: yolo_attn.register(name="Twice")(yolo_attn.get("SE").cls), ValueError, "is already registered as SE"),
+    (lambda: yolo_attn.register(type("Gate", (), {})), TypeError, "Gate must be a torch.nn.Module"),
+    (lambda: yolo_attn.register(channels="out")(Plain), TypeError, "Plain must take 2 .*, those of its output"),
+    (lambda: yolo_attn.register(repeats=True)(Plain), TypeError, "Plain must take 2 arguments: .*, the repeats"),
+    (lambda: yolo_attn.register(channels="some")(Plain), ValueError, "one of same, out, fuse, wrap or a function"),
     (lambda: yolo_attn.register(channels="fuse")(Plain), TypeError, "Plain must take in_channels"),
     (lambda: yolo_attn.register(cls(f=None)), ValueError, "Plain must not define f, which Ultralytics overwrites"),
     (lambda: yolo_attn.register(cls(__init__=keywords_only)), TypeError, r"Plain\(gain\) must be a plain parameter"),

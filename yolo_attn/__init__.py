@@ -4,6 +4,7 @@ Importing this package teaches Ultralytics the modules; after `pip install` that
 """
 
 from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -14,6 +15,16 @@ from . import modules
 from .patches import apply
 from .registry import Spec, get, names, register
 
-__all__ = ["Spec", "__version__", "get", "modules", "names", "register"]
+_EDIT = ("insert", "remove", "replace")
+__all__ = ["Spec", "__version__", "get", "insert", "modules", "names", "register", "remove", "replace"]
 
 apply()
+
+
+def __getattr__(name: str) -> Any:
+    """Editing models is imported when it is asked for: every start of Ultralytics imports this package."""
+    if name in _EDIT:
+        from . import edit
+
+        return getattr(edit, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,29 +1,44 @@
-"""`yolo-attn`: stock Ultralytics commands with the plugin loaded, and what the plugin has to offer."""
+"""`yolo-attn`: edits of models, what the plugin has to offer, and stock Ultralytics commands with the plugin loaded."""
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from . import __version__
-from .registry import Spec, specs
+from .registry import Spec, specs, suggest
 
 HELP = f"""yolo-attn {__version__}: attention for Ultralytics YOLOv8 as one row of a model YAML.
 
+  yolo-attn insert base=yolov8n.yaml module=DAttention at=sppf out=my.yaml
+  yolo-attn insert base=yolov8n.yaml module=SE at=neck weights=yolov8n.pt out=my.pt
+      A model with modules inserted, as a YAML, or as a checkpoint that keeps the weights. Without `out` it is printed.
+  yolo-attn replace base=yolov8n.yaml module=iAFF at=11 args=512 out=my.yaml
+  yolo-attn remove base=my.yaml at=SE out=plain.yaml
+      `yolo-attn insert -h` and so on explain each argument.
+  yolo-attn modules
+      The modules that a model YAML can name, as a Markdown table.
   yolo-attn train model=yolov8n-dattn.yaml data=shapes.yaml epochs=3 imgsz=160
       Any command of `yolo` (train, val, predict, export, ...): handed to Ultralytics with the plugin loaded. After
       `pip install` plain `yolo` does the same; this one is for places where Python reads no start-up files.
-  yolo-attn modules
-      The modules that a model YAML can name, as a Markdown table.
 """
+HELP_WORDS = ("-h", "--help", "help")
 
 
 def main() -> None:
     """Run one command line."""
     arguments = sys.argv[1:]
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    verb = arguments[0] if arguments else "help"
+    if verb in HELP_WORDS:
         print(HELP, end="")
-    elif arguments == ["modules"]:
+    elif verb in ("-v", "--version", "version"):
+        print(__version__)
+    elif verb == "modules":
         print(table(), end="")
+    elif verb in ("insert", "replace", "remove"):
+        _edit(verb, arguments[1:])
     else:
         from ultralytics.cfg import entrypoint
 
@@ -36,8 +51,59 @@ def table() -> str:
     return "".join(["| Row | What it is | Paper |\n", "|---|---|---|\n", *rows])
 
 
+def _edit(verb: str, arguments: Sequence[str]) -> None:
+    """Run an edit; a mistake is told in one line."""
+    from . import document, edit
+
+    function = getattr(edit, verb)
+    if any(a in HELP_WORDS for a in arguments):
+        print(f"yolo-attn {verb} name=value ...\n\n{inspect.getdoc(function)}")
+        return
+    try:
+        given = keywords(function, arguments)
+        model = function(**given)
+    except (ValueError, TypeError, OSError) as error:
+        sys.exit(f"yolo-attn {verb}: {error}")
+    print(f"wrote {given['out']}" if "out" in given else document.dump(model), end="" if "out" not in given else "\n")
+
+
+def keywords(function: Callable, arguments: Sequence[str]) -> dict[str, Any]:
+    """Arguments of the form name=value, checked against a function; values are YAML, and a,b is a list.
+
+    Raises:
+        ValueError: If a name is unknown, given twice or missing.
+    """
+    from ruamel.yaml import YAML
+    from ultralytics.cfg import merge_equals_args
+
+    parameters = inspect.signature(function).parameters
+    given: dict[str, Any] = {}
+    for argument in merge_equals_args(list(arguments)):
+        name, equals, text = argument.partition("=")
+        if not equals or name not in parameters:
+            raise ValueError(
+                f"there is no argument {argument!r}.{suggest(name, parameters)} Write {', '.join(parameters)}."
+            )
+        if name in given:
+            raise ValueError(f"{name} is given twice. Write it once.")
+        value = YAML(typ="safe").load(text)
+        several = isinstance(value, str) and "," in value and name in ("module", "at")
+        given[name] = [YAML(typ="safe").load(part) for part in value.split(",")] if several else value
+    if missing := [k for k, p in parameters.items() if p.default is p.empty and k not in given]:
+        raise ValueError(f"{', '.join(missing)} must be given, such as {EXAMPLES[function.__name__]}.")
+    return given
+
+
+EXAMPLES = {
+    "insert": "base=yolov8n.yaml module=DAttention at=sppf",
+    "replace": "base=yolov8n.yaml module=iAFF at=11",
+    "remove": "base=my.yaml at=SE",
+}
+
+
 def _row(spec: Spec) -> str:
-    return f"[[-1, 6], 1, {spec.name}, [256]]" if spec.channels == "fuse" else f"[-1, 1, {spec.name}, []]"
+    arguments = {"fuse": "[256]", "wrap": "[SE]"}.get(str(spec.channels), "[]")
+    return f"[{'[-1, 6]' if spec.channels == 'fuse' else -1}, 1, {spec.name}, {arguments}]"
 
 
 def _summary(spec: Spec) -> str:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
-CHANNEL_RULES = ("same", "out", "fuse")
+CHANNEL_RULES = ("same", "out", "fuse", "wrap")
 # parse_model, checkpoint loading or export write these on every layer, so a class may not use them for itself.
 RESERVED = frozenset({"f", "i", "np", "type", "inplace"})
 
@@ -25,9 +25,12 @@ class Spec:
         paper: Where the mechanism is defined.
         channels: How a row's channels follow from its inputs: "same" (c2 = c1), "out" (the row's first argument is c2,
             scaled by width and max_channels), "fuse" (several inputs; the row's first argument is c2, by default the
-            width of the first input; the class takes `in_channels`), or a function (c1, *arguments) -> c2.
+            width of the first input; the class takes `in_channels`), "wrap" (the row's arguments are the row of another
+            module, inside; c2 = c1), or a function (c1, *arguments) -> c2.
         repeats: Whether the class takes the depth-scaled number of repeats itself, as the argument after the channels.
         tiny: Constructor arguments of the smallest instance worth testing.
+        identity: Whether a new instance passes its input on unchanged, as a gate that starts open does.
+        stands_for: Stock class in whose place the module may be put; pretrained layers are aligned by it.
         licence: Licence of the official implementation, "none" where it has no licence file, "" where there is none.
     """
 
@@ -37,6 +40,8 @@ class Spec:
     channels: str | Callable[..., int] = "same"
     repeats: bool = False
     tiny: tuple = (8,)
+    identity: bool = False
+    stands_for: str = ""
     licence: str = ""
 
     @property
@@ -60,14 +65,16 @@ def register(cls: type | None = None, /, *, name: str | None = None, **about) ->
     Args:
         cls: The class, when used as a plain `@register`.
         name: The name in YAML rows; the class name by default.
-        **about: The other fields of `Spec`: paper, channels, repeats, tiny, licence.
+        **about: The other fields of `Spec`: paper, channels, repeats, tiny, identity, stands_for, licence.
 
     Returns:
         The class, unchanged.
 
     Raises:
-        TypeError: If what is decorated is no class, or its constructor takes *args, **kwargs or keyword-only arguments.
-        ValueError: If the name is taken by another class or contains a dot, or the class uses a reserved attribute.
+        TypeError: If what is decorated is no torch.nn.Module class, or its constructor lacks an argument that its
+            channel rule needs, or takes *args, **kwargs or keyword-only arguments.
+        ValueError: If the name is no plain name or taken by another class, the class is registered under another name,
+            or it defines a reserved attribute.
     """
     if cls is None:
         return lambda decorated: register(decorated, name=name, **about)
@@ -89,31 +96,42 @@ def register(cls: type | None = None, /, *, name: str | None = None, **about) ->
 
 def _check(spec: Spec) -> None:
     """Refuse what would fail later, inside the host, with a worse message."""
-    known = _specs.get(spec.name)
+
+    def refuse(error: type[Exception], what: str) -> None:
+        raise error(f"register: {what}")
+
+    name, cls = spec.name, spec.cls
+    if not isinstance(name, str) or not name.isidentifier():
+        refuse(ValueError, f"name must be a plain name without dots, got {name!r}. Full names come from the file.")
+    known, same = _specs.get(name), find(cls)
     if known and known.full_name != spec.full_name:  # a reloaded file or a notebook cell that ran again is no clash
-        raise ValueError(
-            f"register: {spec.name} is already registered by {known.full_name}. Pass another name, @register(name=...)."
+        refuse(
+            ValueError, f"{name} is already registered by {known.full_name}. Pass another name, @register(name=...)."
         )
-    if "." in spec.name:
-        raise ValueError(f"register: name must have no dot, got {spec.name!r}. Dots are for full names in YAML rows.")
+    if same and same.name != name:
+        refuse(ValueError, f"{spec.full_name} is already registered as {same.name}. Register a subclass.")
+    if not any(base.__module__.startswith("torch.nn.") for base in cls.__mro__):
+        refuse(TypeError, f"{name} must be a torch.nn.Module. Derive it from torch.nn.Module.")
     if not callable(spec.channels) and spec.channels not in CHANNEL_RULES:
-        raise ValueError(
-            f"register: channels of {spec.name} must be one of {', '.join(CHANNEL_RULES)} or a function, "
-            f"got {spec.channels!r}."
-        )
-    if taken := sorted(RESERVED & set(vars(spec.cls))):
-        raise ValueError(
-            f"register: {spec.name} must not define {', '.join(taken)}, which Ultralytics overwrites. Rename it."
-        )
+        rules = ", ".join(CHANNEL_RULES)
+        refuse(ValueError, f"channels of {name} must be one of {rules} or a function, got {spec.channels!r}.")
+    if taken := sorted(RESERVED & set(vars(cls))):
+        refuse(ValueError, f"{name} must not define {', '.join(taken)}, which Ultralytics overwrites. Rename it.")
     for parameter in spec.parameters.values():
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
-            raise TypeError(
-                f"register: {spec.name}({parameter}) must be a plain parameter, because YAML rows pass arguments by "
-                "position and by name. Name every argument."
+            refuse(
+                TypeError,
+                f"{name}({parameter}) must be a plain parameter, because YAML rows pass arguments by position and by "
+                "name. Name every argument.",
             )
     if spec.channels == "fuse" and "in_channels" not in spec.parameters:
-        raise TypeError(
-            f"register: {spec.name} must take in_channels, the widths of its inputs, to fuse several inputs."
+        refuse(TypeError, f"{name} must take in_channels, the widths of its inputs. Add the argument.")
+    needed = 1 + (spec.channels == "out") + spec.repeats
+    if len(spec.parameters) < needed:
+        refuse(
+            TypeError,
+            f"{name} must take {needed} arguments: the channels of its input"
+            f"{', those of its output' if spec.channels == 'out' else ''}{', the repeats' if spec.repeats else ''}.",
         )
 
 
@@ -145,9 +163,9 @@ def get(name: str, load: bool = True) -> Spec:
     Raises:
         ValueError: If there is no such module. The message suggests the nearest name.
     """
+    if known := find(name):
+        return known
     short = name.removeprefix("yolo_attn.")
-    if short in _specs:
-        return _specs[short]
     module, _, attribute = name.rpartition(".")
     if not module or module == "yolo_attn":
         raise ValueError(f"there is no module named {name!r}.{suggest(short, _specs)}")
@@ -162,12 +180,18 @@ def get(name: str, load: bool = True) -> Spec:
                 "folder on PYTHONPATH."
             ) from error
     found = getattr(sys.modules[module], attribute, None)
-    for spec in _specs.values():
-        if spec.cls is found:
-            return spec
+    if found is not None and not isinstance(found, str) and (spec := find(found)):
+        return spec
     if found is None:
         raise ValueError(f"{module} has no {attribute!r}.{suggest(attribute, vars(sys.modules[module]))}")
     raise ValueError(f"{name} is not registered. Put @yolo_attn.register above the class.")
+
+
+def find(key: object) -> Spec | None:
+    """The Spec of a registered class or short name, or None."""
+    if isinstance(key, str):
+        return _specs.get(key.removeprefix("yolo_attn."))
+    return next((spec for spec in _specs.values() if spec.cls is key), None)
 
 
 def suggest(word: str, known) -> str:

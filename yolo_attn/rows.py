@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .registry import Spec, suggest
+from .registry import Spec, get, suggest
 
 
 def build_arguments(
@@ -29,6 +29,8 @@ def build_arguments(
         ValueError: If the number of inputs or repeats does not suit the module.
         TypeError: If arguments are too many, too few, misspelt or given twice.
     """
+    if spec.channels == "wrap":
+        return _build_wrapped(spec, inputs, n, args, scale)
     parameters = list(spec.parameters)
     _check_inputs(spec, inputs)
     if spec.channels == "fuse":
@@ -40,15 +42,44 @@ def build_arguments(
     if spec.repeats:
         given[parameters[2 if spec.channels == "out" else 1]], n = n, 1
     given |= assign(spec, args, taken=given)
-    if spec.channels == "fuse":
-        given[width] = scale(given[width]) if given.get(width) else inputs[0]  # type: ignore[index]
+    if width and width in given:
+        c2 = given[width]
+        if isinstance(c2, bool) or not isinstance(c2, int) or c2 < 1:
+            raise ValueError(f"{spec.name}: {width} must be a positive integer, got {c2!r}. Give a number of channels.")
+        given[width] = scale(c2)
     elif width:
-        given[width] = scale(given[width])
-    positional = _positional(spec, given)
-    c2 = spec.channels(*positional) if callable(spec.channels) else given.get(width, inputs)
+        given[width] = inputs[0]  # type: ignore[index]
+    c2 = given[width] if width else inputs
+    if callable(spec.channels):
+        c2 = spec.channels(*(given.get(name, p.default) for name, p in spec.parameters.items()))
+        if not isinstance(c2, int) or c2 < 1:
+            raise ValueError(f"{spec.name}: its channel rule must give a positive integer, got {c2!r}. Mend the rule.")
     if n > 1 and c2 != inputs:
         raise ValueError(f"{spec.name}: repeats must be 1 where the channels change, got {n}. Set it to 1.")
-    return c2, n, positional
+    return c2, n, _positional(spec, given)
+
+
+def _build_wrapped(
+    spec: Spec, inputs: int | Sequence[int], n: int, args: Sequence[Any], scale: Callable[[int], int]
+) -> tuple[int, int, list[Any]]:
+    """A row whose arguments are the row of another module; of several inputs the first is passed by, the rest fused."""
+    inner = wrapped(spec, args)
+    c1, inner_inputs = (inputs, inputs) if isinstance(inputs, int) else (inputs[0], inputs[1:])
+    c2, n, inner_args = build_arguments(inner, inner_inputs, n, args[1:], scale)
+    if c2 != c1 and inner.channels != "fuse":
+        raise ValueError(
+            f"{spec.name}: {inner.name} must keep the channels, got {c1} in and {c2} out. Use another module."
+        )
+    return c1, n, [c1, args[0], inner_args]
+
+
+def wrapped(spec: Spec, args: Sequence[Any], load: bool = True) -> Spec:
+    """The module inside a row of a wrapping module; `load` as for `get`."""
+    if not args or not isinstance(args[0], str):
+        raise TypeError(
+            f"{spec.name}: the first argument must name a module, got {list(args)!r}. Write [{spec.name}, [SE]]."
+        )
+    return get(args[0], load)
 
 
 def assign(spec: Spec, args: Sequence[Any], taken: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,12 +105,15 @@ def assign(spec: Spec, args: Sequence[Any], taken: Mapping[str, Any]) -> dict[st
 
 
 def _check_inputs(spec: Spec, inputs: int | Sequence[int]) -> None:
-    if spec.channels == "fuse" and (isinstance(inputs, int) or len(inputs) < 2):
+    several = not isinstance(inputs, int)
+    if spec.channels == "fuse" and not (several and len(inputs) > 1):
         raise ValueError(
             f"{spec.name} fuses several inputs, got one. Write `from` as a list, [[-1, 6], 1, {spec.name}, [...]]."
         )
-    if spec.channels != "fuse" and not isinstance(inputs, int):
-        raise ValueError(f"{spec.name} takes one input, got {len(inputs)}. Write `from` as one index, such as -1.")
+    if spec.channels != "fuse" and several:
+        raise ValueError(
+            f"{spec.name} takes one input, got a list of {len(inputs)}. Write `from` as one index, such as -1."
+        )
 
 
 def _positional(spec: Spec, given: Mapping[str, Any]) -> list[Any]:

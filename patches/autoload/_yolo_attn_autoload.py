@@ -7,48 +7,59 @@ for one entry in `sys.meta_path`. YOLO_ATTN_AUTOLOAD=0 turns it off.
 import os
 import sys
 
-TRIGGER = "ultralytics.nn.tasks"
+_waiting = {}  # name of a module -> what to call once it has been imported
 
 
 class _Finder:
-    """Finds the trigger as everybody else would, and has the plugin imported behind it."""
+    """Finds awaited modules as everybody else would, and has something called behind them."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name != TRIGGER:
+        if name not in _waiting:
             return None
-        uninstall()
-        if os.environ.get("YOLO_ATTN_AUTOLOAD", "1").lower() in ("0", "false", "no", "off"):
-            return None
-        for finder in sys.meta_path:
+        then = _waiting.pop(name)
+        if not _waiting:
+            sys.meta_path.remove(_Finder)
+        for finder in [f for f in sys.meta_path if f is not _Finder and hasattr(f, "find_spec")]:
             spec = finder.find_spec(name, path, target)
             if spec is not None:
                 if hasattr(spec.loader, "exec_module"):
-                    _run_after(spec.loader)
+                    _run_after(spec.loader, then)
                 return spec
         return None
 
 
-def _run_after(loader):
+def _run_after(loader, then):
     execute = loader.exec_module
 
     def exec_module(module):
         execute(module)
-        try:
-            import yolo_attn  # noqa: F401
-        except Exception as error:  # stock models must work, whatever is wrong with the plugin
-            sys.stderr.write(f"WARNING yolo_attn is installed but inactive: {type(error).__name__}: {error}\n")
+        then()
 
-    loader.exec_module = exec_module  # of this one loader, which Python made for the trigger
+    loader.exec_module = exec_module  # of this one loader, which Python made for this module
 
 
-def install():
-    """Watch for the trigger, unless it is watched already or imported: a virtual environment calls this twice."""
-    if _Finder not in sys.meta_path and TRIGGER not in sys.modules:
+def watch(name, then):
+    """Call `then` once the module `name` has been imported, unless that has begun already."""
+    if name in sys.modules:
+        return
+    _waiting[name] = then
+    if _Finder not in sys.meta_path:
         sys.meta_path.insert(0, _Finder)
 
 
-def uninstall():
-    """Stop watching."""
-    if _Finder in sys.meta_path:
-        sys.meta_path.remove(_Finder)
+def install():
+    """Watch for what the plugin extends. A virtual environment calls this twice."""
+    watch("ultralytics.nn.tasks", _load)
+    watch("ultralytics.engine.trainer", _load)
+
+
+def _load():
+    if os.environ.get("YOLO_ATTN_AUTOLOAD", "1").lower() in ("0", "false", "no", "off"):
+        return
+    try:
+        from yolo_attn.patches import apply
+
+        apply()
+    except Exception as error:  # stock models must work, whatever is wrong with the plugin
+        sys.stderr.write(f"WARNING yolo_attn is installed but inactive: {type(error).__name__}: {error}\n")

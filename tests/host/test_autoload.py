@@ -35,7 +35,7 @@ def test_spawned_and_distributed_workers(run, tmp_path: Path) -> None:
     )
     assert "['DAttention', 'DAttention']" in run("python", "spawned.py").stdout
     (tmp_path / "worker.py").write_text(BUILD)
-    done = run("python", "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29613", "worker.py")
+    done = run("python", "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "worker.py")
     assert done.stdout.count("built") == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -45,7 +46,7 @@ def test_a_class_that_is_missing(tmp_path: Path, monkeypatch) -> None:
     """A user would read that pickle can't get an attribute, not which version to install."""
     save("yolov8n-se.yaml", tmp_path)
     monkeypatch.delattr("yolo_attn.modules.se.SE")
-    message = r"saved.pt needs the class yolo_attn.modules.se.SE, which is not there. Install the version of yolo_attn"
+    message = r"saved.pt needs the class yolo_attn.modules.se.SE, which is gone. Install the version of yolo_attn"
     with pytest.raises(ModuleNotFoundError, match=message):
         YOLO(str(tmp_path / "saved.pt"))
 
@@ -63,6 +64,29 @@ def test_restricted_building_imports_nothing(run, tmp_path: Path) -> None:
         assert "imported" not in done.stdout and "restricted loading imports nothing" in done.stderr
     else:
         assert "imported" in done.stdout
+
+
+def test_a_file_that_is_missing(run, tmp_path: Path) -> None:
+    """A user would not learn which own file a checkpoint needs, or that restricted loading needs it imported."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "my_gates.py").write_text(
+        "import torch, yolo_attn\n\n@yolo_attn.register\nclass Gate(torch.nn.Module):\n"
+        "    def __init__(self, dim):\n        super().__init__()\n    def forward(self, x):\n        return x\n"
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "nc: 1\nbackbone:\n  - [-1, 1, Conv, [16, 3, 2]]\nhead:\n"
+        "  - [-1, 1, my_gates.Gate, []]\n  - [[1], 1, Detect, [nc]]\n"
+    )
+    own = str(tmp_path / "own")
+    saved = "from ultralytics import YOLO; m = YOLO('mine.yaml'); m.ckpt = m.ckpt or {}; m.save('saved.pt')"
+    run("python", "-c", saved, PYTHONPATH=os.pathsep.join([own, os.environ.get("PYTHONPATH", "")]))
+    missing = run("python", "-c", LOAD, check=False)
+    assert "saved.pt needs 'my_gates', which Python cannot import. Install it, or put its folder" in missing.stderr
+    if hasattr(tasks, "_SafeLoad"):
+        path = os.pathsep.join([own, os.environ.get("PYTHONPATH", "")])
+        refused = run("python", "-c", LOAD, check=False, ULTRALYTICS_SAFE_LOAD="1", PYTHONPATH=path)
+        assert "holds my_gates.Gate, which restricted loading does not know. Import my_gates" in refused.stderr
+        run("python", "-c", f"import my_gates; {LOAD}", ULTRALYTICS_SAFE_LOAD="1", PYTHONPATH=path)
 
 
 class Trainer:

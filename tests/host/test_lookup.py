@@ -55,12 +55,17 @@ def test_folders_whose_names_look_like_a_scale(elsewhere: Path) -> None:
 
 def test_no_packaged_file_for_other_folders(elsewhere: Path) -> None:
     """A typo in a path would silently give the packaged file."""
-    for wrong in ("other/yolov8n-se.yaml", str(elsewhere / "yolov8n-se.yaml"), "yolov8n-sse.yaml"):
+    outside = f"cfg/../{CFG.parent.name}/pyproject.toml".replace(".toml", ".yaml")
+    for wrong in ("other/yolov8n-se.yaml", str(elsewhere / "yolov8n-se.yaml"), "cfg/../../se.yaml", outside):
         with pytest.raises(FileNotFoundError):
             yaml_model_load(wrong)
+    with pytest.raises(FileNotFoundError, match=r"does not exist. Did you mean yolov8-dattn.yaml"):
+        yaml_model_load("yolov8n-datn.yaml")
 
 
-@pytest.mark.parametrize("content", ["- a\n- b\n", "just text\n", "", "nc: 1\n", "backbone: 1\nhead: 2\n"])
+@pytest.mark.parametrize(
+    "content", ["- a\n- b\n", "just text\n", "", "nc: 1\n", "backbone: []\nhead: []\n", "backbone: 1\nhead: 2\n"]
+)
 def test_a_yaml_that_is_no_model(elsewhere: Path, content: str) -> None:
     """A user would read TypeError: list indices must be integers."""
     (elsewhere / "broken.yaml").write_text(content)

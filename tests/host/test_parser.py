@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import pickle
 import re
@@ -14,7 +15,7 @@ import ultralytics
 from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
-from yolo_attn.patches import parser
+from yolo_attn.patches import _wrap, parser
 
 import yolo_attn
 
@@ -159,9 +160,35 @@ def test_own_module_by_full_name(run, tmp_path) -> None:
         "'backbone': [[-1, 1, 'Conv', [16, 3, 2]]], "
         "'head': [[-1, 1, 'my_gates.Gate', []], [[1], 1, 'Detect', ['nc']]]})"
     )
-    run("python", "-c", f"import yolo_attn; {code}", PYTHONPATH=f"{tmp_path}")
+    run("python", "-c", f"import yolo_attn; {code}")
     failed = run("python", "-c", f"import sys; sys.path.remove(''); import yolo_attn; {code}", check=False)
     assert "model, row 1: my_gates.Gate: Python finds no 'my_gates' to import. Install the file" in failed.stderr
+
+
+def test_a_class_of_a_file_that_was_loaded_by_path(tmp_path) -> None:
+    """A class whose file Python doesn't list in sys.modules would be half registered."""
+    (tmp_path / "loose.py").write_text(
+        "import torch, yolo_attn\n\n@yolo_attn.register\nclass Loose(torch.nn.Module):\n"
+        "    def __init__(self, dim):\n        super().__init__()\n    def forward(self, x):\n        return x\n"
+    )
+    spec = importlib.util.spec_from_file_location("loose", tmp_path / "loose.py")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    assert type(model([[-1, 1, "Loose", []]]).model[5]).__name__ == "Loose"
+
+
+def test_a_seam_that_is_gone(monkeypatch) -> None:
+    """Half of the plugin would stay active, behind a message that it is not."""
+    from ultralytics.utils import dist
+
+    from yolo_attn import patches
+
+    before = tasks.parse_model
+    monkeypatch.setattr(patches, "_applied", False)
+    monkeypatch.delattr(dist, "generate_ddp_file")
+    monkeypatch.setattr(_wrap, "_replaced", [])
+    with pytest.raises(RuntimeError, match=r"yolo_attn cannot extend ultralytics .*generate_ddp_file.*Models without"):
+        patches.apply()
+    assert tasks.parse_model is before
 
 
 @pytest.mark.parametrize("row, message", [
@@ -169,18 +196,27 @@ def test_own_module_by_full_name(run, tmp_path) -> None:
     ([-1, 1, "cbma", []], "row 5: there is no module named 'cbma'."),
     ([-1, 1, "yolo_attn.Se", []], "row 5: there is no module named 'yolo_attn.Se'. Did you mean SE"),
     ([-1, 1, "torch.nn.Identity", []], "row 5: torch.nn.Identity is not registered."),
-    ([-1, 1, "SE", [16, True, 4, 3, 2]], r"SE: got 5 arguments, at most 3 are possible. SE takes \(reduction=16, "),
-    ([-1, 1, "SE", [{"redaction": 4}]], "row 5: SE: there is no argument 'redaction'. Did you mean reduction"),
-    ([-1, 1, "SE", [4, {"reduction": 4}]], "row 5: SE: reduction is given twice"),
-    ([-1, 1, "TwinConv", []], r"row 5: TwinConv: c2 must be given. TwinConv takes \(c2, k=1, s=1\)"),
-    ([-1, 1, "iAFF", [64]], r"row 5: iAFF fuses several inputs, got one. Write `from` as a list"),
-    ([[-1, 2], 1, "SE", []], "row 5: SE takes one input, got 2. Write `from` as one index"),
-    ([[-1, 2, 3], 1, "iAFF", [64]], "iAFF: in_channels must hold two widths, got 3"),
+    ([-1, 1, "SE", [16, True, 4, 3, 2]], r"row 5 .SE.: SE: got 5 arguments, at most 3 are .* takes \(reduction=16, "),
+    ([-1, 1, "SE", [{"redaction": 4}]], "row 5 .SE.: SE: there is no argument 'redaction'. Did you mean reduction"),
+    ([-1, 1, "SE", [4, {"reduction": 4}]], "row 5 .SE.: SE: reduction is given twice"),
+    ([-1, 1, "TwinConv", []], r"row 5 .TwinConv.: TwinConv: c2 must be given. TwinConv takes \(c2, k=1, s=1\)"),
+    ([-1, 1, "iAFF", [64]], r"row 5 .iAFF.: iAFF fuses several inputs, got one. Write `from` as a list"),
+    ([[-1, 2], 1, "SE", []], "row 5 .SE.: SE takes one input, got a list of 2. Write `from` as one index"),
+    ([[-1, 2, 3], 1, "iAFF", [64]], "row 5 .iAFF.: iAFF: in_channels must hold two widths, got 3"),
     ([[-1, 2], 1, "iAFF", [64]], "iAFF: inputs must have the same height and width, got "),
-    ([-1, 1, "DAttention", [{"num_heads": 5}]], "num_heads must divide dim, got num_heads=5 and dim=64"),
+    ([-1, 1, "DAttention", [{"num_heads": 5}]], "row 5 .DAttention.: DAttention: num_heads must divide dim, got "),
     ([40, 1, "SE", []], "row 5 .SE.: `from` must name an earlier layer, got 40. Layers 0 to 4 come before it"),
     ([-9, 1, "SE", []], "row 5 .SE.: `from` must name an earlier layer, got -9"),
-    ([-1, 3, "SpaceToDepth", []], "row 5: SpaceToDepth: repeats must be 1 where the channels change, got"),
+    ([-1, 3, "SpaceToDepth", []], "row 5 .SpaceToDepth.: .*repeats must be 1 where the channels change"),
+    ([-1, 1, "SE", 16], r"row 5 .SE.: arguments must be a list, got 16. Write \[16\]"),
+    ([-1, 1, "SE", {"reduction": 4}], "row 5 .SE.: arguments must be a list, got {'reduction': 4}"),
+    ([True, 1, "SE", []], "row 5 .SE.: `from` must name an earlier layer, got True"),
+    ([[-1], 1, "SE", []], "row 5 .SE.: SE takes one input, got a list of 1"),
+    ([[-1, 2], 1, "Add", [0]], "row 5 .Add.: Add: dim must be a positive integer, got 0"),
+    ([[-1, 2], 1, "Add", [[64]]], r"row 5 .Add.: Add: dim must be a positive integer, got \[64\]"),
+    ([-1, 1, "Residual", []], "row 5: Residual: the first argument must name a module"),
+    ([-1, 1, "Residual", ["SEE"]], "row 5: there is no module named 'SEE'. Did you mean SE"),
+    ([-1, 1, "Residual", ["SpaceToDepth"]], "row 5 .Residual.: .*SpaceToDepth must keep the channels, got 64 in"),
     ([-1, "SE", []], r"row 5: a row must be \[from, repeats, module, arguments\]"),
 ], ids=lambda x: str(x)[:40])  # fmt: skip
 def test_bad_rows(row: list, message: str) -> None:

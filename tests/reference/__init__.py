@@ -4,7 +4,7 @@ REFERENCES maps a registered name to a function (module, *inputs) -> output that
 options, and nothing else of it.
 """
 
-from . import aff, dat, gct, se
+from . import aff, dat, gct, residual, se
 
 REFERENCES = {
     "AFF": aff.aff,
@@ -13,6 +13,7 @@ REFERENCES = {
     "DAttention": dat.attention,
     "GCT": gct.gct,
     "MS_CAM": aff.ms_cam,
+    "Residual": residual.residual,
     "SE": se.se,
     "iAFF": aff.iaff,
 }

@@ -57,7 +57,8 @@ def _keys(module, x: Tensor, q: Tensor) -> tuple[Tensor, list[Tensor]]:
     c, h, w = x.shape
     if module.no_off:
         s = module.stride
-        kh, kw = math.ceil(h / s), math.ceil(w / s)
+        whole = module.conv_offset[0].kernel_size[0] == s  # then only whole cells count, as with offsets
+        kh, kw = (max(n // s, 1) if whole else math.ceil(n / s) for n in (h, w))
         pooled = x.new_zeros(c, kh, kw)
         for i in range(kh):
             for j in range(kw):

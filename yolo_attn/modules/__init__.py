@@ -4,6 +4,7 @@ from .aff import AFF, DAF, MS_CAM, iAFF
 from .dat import DATBlock
 from .dattention import DAttention
 from .gct import GCT
+from .residual import Residual
 from .se import SE
 
-__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "iAFF"]
+__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "Residual", "iAFF"]

@@ -15,6 +15,25 @@ def positive(module: nn.Module, **arguments: int) -> None:
             )
 
 
+def number(module: nn.Module, low: float = float("-inf"), high: float = float("inf"), **arguments: float) -> None:
+    """Raise ValueError unless every argument is a number from low to high."""
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            bounds = "" if low == float("-inf") else f" from {low:g}" + (f" to {high:g}" if high < float("inf") else "")
+            raise ValueError(
+                f"{type(module).__name__}: {name} must be a number{bounds}, got {value!r}. Give such a number."
+            )
+
+
+def boolean(module: nn.Module, **arguments: bool) -> None:
+    """Raise ValueError unless every argument is True or False."""
+    for name, value in arguments.items():
+        if not isinstance(value, bool):
+            raise ValueError(
+                f"{type(module).__name__}: {name} must be True or False, got {value!r}. Write one of the two."
+            )
+
+
 def divisible(module: nn.Module, total: str, by: str, **values: int) -> None:
     """Raise ValueError unless values[total] is a multiple of values[by]; the message lists what would do."""
     whole, part = values[total], values[by]

@@ -6,18 +6,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class LenientBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm that one image of one pixel in training mode, as behind a global pooling, doesn't stop.
+class LenientSequential(nn.Sequential):
+    """A Sequential whose BatchNorms are not stopped by one value per channel in training mode.
 
-    One value per channel has no variance, and `nn.BatchNorm2d` raises there: on the last batch of an epoch, or while
-    older Ultralytics measure the strides of a model. Such a batch is normalised by the running statistics, which it
-    leaves as they are. Otherwise, and in its state_dict, this is `nn.BatchNorm2d`.
+    One value has no variance, and `nn.BatchNorm2d` raises: behind a global pooling on a last batch of one image, or
+    while older Ultralytics measure the strides of a model. Such an input is normalised by the running statistics, which
+    it leaves as they are. The layers, and so what Ultralytics and checkpoints see, are plain ones.
 
     Shape:
-        Input and output (B, C, H, W).
+        Input (B, C, H, W).
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        return super().forward(x)
+        for layer in self:
+            if isinstance(layer, nn.BatchNorm2d) and layer.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+                x = F.batch_norm(
+                    x, layer.running_mean, layer.running_var, layer.weight, layer.bias, False, 0.0, layer.eps
+                )
+            else:
+                x = layer(x)
+        return x

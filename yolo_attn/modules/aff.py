@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ..registry import register
-from ._checks import positive, same_size
-from ._norm import LenientBatchNorm2d
+from ._checks import boolean, positive, same_size
+from ._norm import LenientSequential
 
 PAPER = "arXiv:2009.14082"
 
 
-def _context(dim: int, hidden: int, pooled: bool) -> nn.Sequential:
+def _context(dim: int, hidden: int, pooled: bool) -> LenientSequential:
     """Channel context of eq. 1 (local, per pixel) or, behind a global average pooling, of its global twin."""
-    return nn.Sequential(
+    return LenientSequential(
         *([nn.AdaptiveAvgPool2d(1)] if pooled else []),
         nn.Conv2d(dim, hidden, 1),
-        LenientBatchNorm2d(hidden),
+        nn.BatchNorm2d(hidden),
         nn.ReLU(),
         nn.Conv2d(hidden, dim, 1),
-        LenientBatchNorm2d(dim),
+        nn.BatchNorm2d(dim),
     )
 
 
@@ -50,7 +50,7 @@ class _Fusion(nn.Module):
         return self.proj[0](first), self.proj[1](second)
 
 
-@register(paper=PAPER, channels="fuse", licence="none")
+@register(paper=PAPER, channels="fuse", stands_for="Concat", licence="none")
 class DAF(_Fusion):
     """Direct fusion: the plain sum that AFF and iAFF are compared with.
 
@@ -105,7 +105,7 @@ class MS_CAM(nn.Module):
         return x * (self.local_att(x) + self.global_att(x)).sigmoid()
 
 
-@register(paper=PAPER, channels="fuse", tiny=(8, 2), licence="none")
+@register(paper=PAPER, channels="fuse", stands_for="Concat", tiny=(8, 2), licence="none")
 class AFF(_Fusion):
     """Attentional feature fusion of two maps: MS_CAM of their sum says how much of each is taken.
 
@@ -138,7 +138,7 @@ class AFF(_Fusion):
         return 2 * (second + (first - second) * share)
 
 
-@register(paper=PAPER, channels="fuse", tiny=(8, 2), licence="none")
+@register(paper=PAPER, channels="fuse", stands_for="Concat", tiny=(8, 2), licence="none")
 class iAFF(_Fusion):
     """Iterative attentional feature fusion: AFF's result, not the sum, decides the shares of a second fusion.
 
@@ -165,6 +165,7 @@ class iAFF(_Fusion):
     ) -> None:
         super().__init__(dim, in_channels)
         hidden = _hidden(self, dim, reduction)
+        boolean(self, own_global=own_global)
         self.own_global = own_global
         self.local_att = _context(dim, hidden, pooled=False)
         self.global_att = _context(dim, hidden, pooled=True)

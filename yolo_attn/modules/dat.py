@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..registry import register
-from ._checks import positive
+from ._checks import boolean, number, positive
 from .dattention import DAttention, LayerNormProxy
 
 
@@ -30,6 +30,8 @@ class TransformerMLPWithConv(nn.Module):
     def __init__(self, dim: int, expansion: float = 4.0, drop: float = 0.0) -> None:
         super().__init__()
         positive(self, dim=dim)
+        number(self, low=1 / dim, expansion=expansion)
+        number(self, low=0, high=1, drop=drop)
         hidden = int(dim * expansion)
         self.linear1 = nn.Sequential(nn.Conv2d(dim, hidden, 1))
         self.dwc = nn.Conv2d(hidden, hidden, 3, 1, 1, groups=hidden)
@@ -60,6 +62,8 @@ class TransformerMLP(nn.Module):
     def __init__(self, dim: int, expansion: float = 4.0, drop: float = 0.0) -> None:
         super().__init__()
         positive(self, dim=dim)
+        number(self, low=1 / dim, expansion=expansion)
+        number(self, low=0, high=1, drop=drop)
         hidden = int(dim * expansion)
         self.chunk = nn.Sequential()
         self.chunk.add_module("linear1", nn.Linear(dim, hidden))
@@ -77,6 +81,8 @@ class LayerScale(nn.Module):
 
     def __init__(self, dim: int, init_value: float = 1e-5) -> None:
         super().__init__()
+        positive(self, dim=dim)
+        number(self, init_value=init_value)
         self.weight = nn.Parameter(torch.full((dim,), float(init_value)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,6 +129,7 @@ class DATBlock(nn.Module):
         drop: float = 0.0,
     ) -> None:
         super().__init__()
+        boolean(self, conv_mlp=conv_mlp)
         self.norm1 = LayerNormProxy(dim)
         self.attn = DAttention(
             dim, q_size, num_heads, num_groups, stride, kernel_size, offset_range, pe, head_dim=head_dim, proj_drop=drop

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register
-from ._checks import divisible, one_of, positive
+from ._checks import boolean, divisible, number, one_of, positive
 from ._sampling import at_least_float32, sample
 
 POSITION_ENCODINGS = ("dwc", "fixed", "log_cpb", "table", "none")
@@ -37,7 +37,8 @@ class DAttention(nn.Module):
             encodings ("fixed", "table") use. Maps of any other size work too.
         num_heads: Number of attention heads; each has a contiguous block of C / num_heads channels.
         num_groups: Number of offset groups; every group of channels moves its points by itself.
-        stride: Stride between the points, in pixels; N = ceil(H / stride) * ceil(W / stride) keys for odd kernels.
+        stride: Stride between the points, in pixels. N = ceil(H / stride) * ceil(W / stride) keys; floor in place of
+            ceil where kernel_size equals stride.
         kernel_size: Kernel of the depthwise convolution that sees q and makes the offsets: odd, or equal to stride.
         offset_range: At least 0: offsets are tanh-bounded to this many key-grid cells. Negative: they are free, and the
             points are clamped to the map.
@@ -54,8 +55,9 @@ class DAttention(nn.Module):
         Input and output (B, C, H, W), any H, W >= 1.
 
     Raises:
-        ValueError: If heads or groups don't divide the channels, groups don't divide the heads where a position bias is
-            shared by group, the kernel is even and not equal to stride, or a sized position encoding has no q_size.
+        ValueError: If an argument has no meaning, heads or groups don't divide the channels, groups don't divide the
+            heads where a position bias is shared by group, the kernel is even and not equal to stride, or a sized
+            position encoding has no q_size.
 
     References:
         Xia et al., CVPR 2022, arXiv:2201.00520, eq. 5-9, fig. 2; "log_cpb" and kernels by stage are those of DAT++,
@@ -84,11 +86,19 @@ class DAttention(nn.Module):
         if head_dim is not None:
             positive(self, head_dim=head_dim)
             divisible(self, "dim", "head_dim", dim=dim, head_dim=head_dim)
+            if num_heads not in (8, dim // head_dim):  # 8 is the default
+                raise ValueError(
+                    f"DAttention: give num_heads or head_dim, got {num_heads} and {head_dim} with {dim} channels. "
+                    "Leave one out."
+                )
             num_heads = dim // head_dim
         positive(self, num_heads=num_heads)
         divisible(self, "dim", "num_heads", dim=dim, num_heads=num_heads)
         divisible(self, "dim", "num_groups", dim=dim, num_groups=num_groups)
         one_of(self, "pe", pe, POSITION_ENCODINGS)
+        number(self, offset_range=offset_range)
+        number(self, low=0, high=1, attn_drop=attn_drop, proj_drop=proj_drop)
+        boolean(self, no_off=no_off)
         if pe in ("log_cpb", "table"):
             divisible(self, "num_heads", "num_groups", num_heads=num_heads, num_groups=num_groups)
         if kernel_size % 2 == 0 and kernel_size != stride:
@@ -148,8 +158,10 @@ class DAttention(nn.Module):
         """
         q = self.proj_q(x)
         if self.no_off:
-            keys = F.avg_pool2d(x, self.stride, ceil_mode=True)
-            pos = reference = self._reference(x, *keys.shape[2:])
+            window = [min(self.stride, n) for n in x.shape[2:]]
+            keys = F.avg_pool2d(x, window, ceil_mode=self.conv_offset[0].padding != (0, 0))  # as many as with offsets
+            reference = self._reference(x, *keys.shape[2:])
+            pos = reference.clamp(-1, 1) if self.offset_range < 0 else reference
         else:
             pos, reference = self._points(q)
             x_by_group = rearrange(x, "b (g c) h w -> (b g) c h w", g=self.num_groups)
@@ -234,7 +246,7 @@ def _pair(size: int | Sequence[int] | None) -> tuple[int, int] | None:
     """Height and width from one number or two."""
     if size is None:
         return None
-    pair = (size, size) if isinstance(size, int) else tuple(size)
+    pair = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(pair) != 2 or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in pair):
         raise ValueError(
             f"DAttention: q_size must be a positive integer or two of them, got {size!r}. Give the height and width of "

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ..registry import register
-from ._checks import one_of, positive
+from ._checks import boolean, number, one_of, positive
 from ._sampling import at_least_float32
 
 
-@register(paper="arXiv:1909.11519", licence="none")
+@register(paper="arXiv:1909.11519", identity=True, licence="none")
 class GCT(nn.Module):
     """Gated Channel Transformation: channels compete through the norms of their maps. The identity at its start.
 
@@ -35,8 +35,8 @@ class GCT(nn.Module):
         super().__init__()
         positive(self, dim=dim)
         one_of(self, "mode", mode, ("l2", "l1"))
-        if epsilon <= 0:
-            raise ValueError(f"GCT: epsilon must be positive, got {epsilon}. The default is 1e-5.")
+        number(self, low=1e-12, epsilon=epsilon)
+        boolean(self, after_relu=after_relu)
         self.epsilon, self.mode, self.after_relu = epsilon, mode, after_relu
         self.alpha = nn.Parameter(torch.ones(1, dim, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, dim, 1, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..registry import register
-from ._checks import positive
+from ._checks import boolean, positive
 
 
 @register(paper="arXiv:1709.01507", tiny=(8, 2))
@@ -22,7 +22,7 @@ class SE(nn.Module):
         Input and output (B, C, H, W), any H, W >= 1.
 
     Raises:
-        ValueError: If dim, reduction or hidden_dim is not positive.
+        ValueError: If dim, reduction or hidden_dim is not a positive integer, or bias not a boolean.
 
     References:
         Hu et al., CVPR 2018, arXiv:1709.01507, eq. 2-4. Differs: 1x1 convolutions stand for the linear layers.
@@ -31,6 +31,7 @@ class SE(nn.Module):
     def __init__(self, dim: int, reduction: int = 16, bias: bool = True, hidden_dim: int | None = None) -> None:
         super().__init__()
         positive(self, dim=dim, reduction=reduction)
+        boolean(self, bias=bias)
         hidden_dim = max(dim // reduction, 1) if hidden_dim is None else hidden_dim
         positive(self, hidden_dim=hidden_dim)
         self.fc1 = nn.Conv2d(dim, hidden_dim, 1, bias=bias)

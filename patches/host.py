@@ -1,0 +1,109 @@
+"""Read-only questions to Ultralytics: which YAML is meant, what a model's layers give, and models to answer them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from ultralytics.nn import tasks
+from ultralytics.utils import checks
+
+from ..registry import Spec, find
+from ..transfer import Layer
+from .lookup import unscaled
+
+IMAGE = 64  # pixels; enough for strides up to 64
+BY_HEAD = {
+    "RTDETRDecoder": "RTDETRDetectionModel",
+    "WorldDetect": "WorldModel",
+    "YOLOEDetect": "YOLOEModel",
+    "YOLOESegment": "YOLOESegModel",
+    "YOLOESegment26": "YOLOESegModel",
+}
+BY_TASK = {
+    "detect": "DetectionModel",
+    "segment": "SegmentationModel",
+    "pose": "PoseModel",
+    "obb": "OBBModel",
+    "classify": "ClassificationModel",
+    "semantic": "SemanticSegmentationModel",
+    "depth": "DepthModel",
+}
+
+
+@dataclass(frozen=True)
+class Map:
+    """What a layer puts out, where that is one map: stride in pixels, and channels."""
+
+    stride: int
+    channels: int
+
+
+def load_yaml(base: str | Path) -> dict[str, Any]:
+    """The model dictionary that Ultralytics reads, with scale and yaml_file."""
+    return tasks.yaml_model_load(base)
+
+
+def yaml_path(base: str | Path) -> Path:
+    """The file that `load_yaml` reads."""
+    path = Path(base)
+    return Path(checks.check_yaml(str(path), hard=False) or checks.check_yaml(str(path.with_name(unscaled(path.name)))))
+
+
+def scale_of(name: str | Path) -> str:
+    """The scale letter in a file name, or ""."""
+    return tasks.guess_model_scale(name)
+
+
+def build(d: Mapping[str, Any]) -> nn.Module:
+    """The model of a dictionary, by the class that its head and task ask for."""
+    name = BY_HEAD.get(d["head"][-1][2]) or BY_TASK[tasks.guess_model_task(dict(d))]
+    return getattr(tasks, name)(deepcopy(dict(d)), verbose=False)
+
+
+def measure(d: Mapping[str, Any]) -> list[Map | None]:
+    """Stride and channels of every layer of a model; None for a layer whose output is no single map."""
+    found: list[Map | None] = []
+
+    def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        is_map = isinstance(output, Tensor) and output.ndim == 4
+        found.append(Map(IMAGE // output.shape[-1], output.shape[1]) if is_map else None)
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        scale = d.get("scale") or next(iter(d.get("scales") or {}), "")  # Ultralytics' default, without its warning
+        model = build({**d, "scale": scale}).eval()
+        hooks = [layer.register_forward_hook(note) for layer in model.model]
+        model(torch.zeros(1, model.yaml.get("channels", 3), IMAGE, IMAGE))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def spec_of(layer: nn.Module) -> Spec | None:
+    """The Spec of a registered layer, also where it is repeated; None for a stock layer."""
+    return find(type(layer[0] if type(layer) is nn.Sequential and len(layer) else layer))
+
+
+def layers(model: nn.Module) -> list[Layer]:
+    """The layers of a built model, as `transfer.align` needs them."""
+    return [_layer(each) for each in model.model]
+
+
+def inserted(model: nn.Module) -> dict[int, str]:
+    """Number and name of the layers of a model that are registered modules."""
+    return {i: layer.name for i, layer in enumerate(layers(model)) if layer.extra}
+
+
+def _layer(module: nn.Module) -> Layer:
+    spec = spec_of(module)
+    if spec is None:
+        kind = getattr(module, "type", None)  # a checkpoint of old may have none
+        return Layer((kind if isinstance(kind, str) else type(module).__name__).rpartition(".")[2])
+    inner = module[0] if type(module) is nn.Sequential else module
+    name = type(inner.fn).__name__ if spec.channels == "wrap" else spec.name
+    return Layer(f"{spec.name}[{name}]" if spec.channels == "wrap" else name, True, spec.stands_for, name)

@@ -1,0 +1,85 @@
+"""Training: gates of residual insertions learn faster, and the log says what is easily overlooked."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+from ultralytics.utils import LOGGER
+
+try:
+    from .autoload._yolo_attn_autoload import watch
+except ModuleNotFoundError:  # in a wheel it lies where Python finds it at its start
+    from _yolo_attn_autoload import watch
+
+from ..modules import Residual
+from . import host, weights
+from ._wrap import wrap
+
+NAME = "ultralytics.engine.trainer"
+SUFFIX = {"segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
+GATE_LR_FACTOR = 10.0
+
+
+def apply() -> None:
+    """Extend the trainer, now or once it is imported. Calling it again does nothing."""
+    trainer = getattr(sys.modules.get(NAME), "BaseTrainer", None)
+    if trainer is None:
+        watch(NAME, apply)
+    elif not hasattr(trainer.setup_model, "__wrapped__"):
+        wrap(trainer, "setup_model", _telling)
+        wrap(trainer, "build_optimizer", _with_fast_gates)
+
+
+def _telling(stock: Callable) -> Callable:
+    def setup_model(self):
+        given = self.model
+        result = stock(self)
+        if isinstance(self.model, nn.Module) and (ours := host.inserted(self.model)):
+            from_yaml = isinstance(given, (str, Path)) and str(given).endswith((".yaml", ".yml"))
+            if from_yaml and self.model not in weights.loaded:
+                LOGGER.info(_from_scratch(Path(given), self.args.task))
+            if line := _frozen(self.args.freeze, ours, len(self.model.model)):
+                LOGGER.info(line)
+        return result
+
+    return setup_model
+
+
+def _from_scratch(path: Path, task: str) -> str:
+    stem = re.match(r"yolo(?:e-)?v?\d+[nslmx]", path.stem)
+    source = f"{stem[0]}{SUFFIX.get(task, '')}.pt" if stem else "<weights>.pt"
+    return f"{path.name} starts from random weights; pretrained={source} starts from pretrained ones."
+
+
+def _frozen(freeze, ours: dict[int, str], rows: int) -> str:
+    """What `freeze` means with inserted rows, or "" where it means what it did."""
+    if not freeze:
+        return ""
+    frozen = list(range(freeze)) if isinstance(freeze, int) else [i for i in freeze if isinstance(i, int)]
+    moving = {i: name for i, name in ours.items() if frozen and i <= max(frozen)}
+    if not moving:
+        return ""
+    stock = [i for i in range(rows) if i not in ours]
+    same = stock[freeze - 1] + 1 if isinstance(freeze, int) else [stock[i] for i in frozen if i < len(stock)]
+    listed = ", ".join(f"{i} ({name})" for i, name in moving.items())
+    return f"freeze={freeze} counts rows, inserted ones too: {listed}. The same stock layers are freeze={same}."
+
+
+def _with_fast_gates(stock: Callable) -> Callable:
+    def build_optimizer(self, model, *args, **kwargs):
+        optimizer = stock(self, model, *args, **kwargs)
+        gates = {id(m.gamma) for m in model.modules() if isinstance(m, Residual)}
+        for group in list(optimizer.param_groups):
+            fast = [p for p in group["params"] if id(p) in gates]
+            if fast:
+                group["params"] = [p for p in group["params"] if id(p) not in gates]
+                optimizer.add_param_group(
+                    {**group, "params": fast, "lr": group["lr"] * GATE_LR_FACTOR, "weight_decay": 0.0}
+                )
+        return optimizer
+
+    return build_optimizer

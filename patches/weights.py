@@ -1,0 +1,145 @@
+"""Pretrained weights follow their layers, wherever registered modules were inserted in between."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import re
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from ultralytics.nn import tasks
+from ultralytics.utils import LOGGER
+
+from ..transfer import Layer, align, first_difference
+from . import host
+from ._wrap import wrap
+
+loaded: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # models that were given weights in this process
+
+
+def apply() -> None:
+    """Extend BaseModel.load, through which every transfer of weights goes."""
+    wrap(tasks.BaseModel, "load", _following)
+
+
+def _following(stock: Callable) -> Callable:
+    def load(self, weights, verbose: bool = True):
+        loaded.add(self)
+        source = (weights.get("ema") or weights.get("model")) if isinstance(weights, dict) else weights
+        if not isinstance(getattr(source, "model", None), nn.Sequential):
+            return stock(self, weights, verbose)
+        have, want = host.layers(source), host.layers(self)
+        if not any(layer.extra for layer in have + want):
+            return stock(self, weights, verbose)
+        kept = counterparts(have, want)
+        if kept is None:
+            LOGGER.warning(_unaligned(source, have, want))
+            return stock(self, weights, verbose)
+        with _reported(self, source, want, kept):
+            result = stock(self, view(source, kept), verbose)
+        names = getattr(source, "names", None) or {}
+        if getattr(self, "names", None) == {i: str(i) for i in range(len(names))}:  # the placeholders of a new model
+            self.names = dict(names)
+        return result
+
+    return load
+
+
+def counterparts(have: Sequence[Layer], want: Sequence[Layer]) -> list[int | None] | None:
+    """For each layer that gets weights the number of the one that has them, None where it is new; None if unclear."""
+    pairs = align(have, want)
+    if pairs is None:
+        return None
+    kept = [i if i is not None and have[i].kind == want[j].kind else None for j, i in enumerate(pairs)]
+    return [*kept[:-1], pairs[-1]]  # heads of other kinds share what they can
+
+
+def view(source: nn.Module, kept: Sequence[int | None]) -> nn.Module:
+    """A model that shares the source's layers, numbered as in the model that they go to; nothing is copied."""
+    shallow = copy.copy(source)
+    shallow._modules = dict(source._modules)
+    shallow._modules["model"] = nn.Sequential(*(nn.Identity() if i is None else source.model[i] for i in kept))
+    return shallow
+
+
+@contextmanager
+def _reported(model: nn.Module, source: nn.Module, want: list[Layer], kept: Sequence[int | None]) -> Iterator[None]:
+    """Say what happened in the place of upstream's line, which counts the new layers' tensors as missed."""
+    new = {i: layer.name for i, (layer, k) in enumerate(zip(want, kept, strict=True)) if k is None and layer.extra}
+    tensors = sum(len(model.model[i].state_dict()) for i in new)
+    gone = {i: layer.name for i, layer in enumerate(host.layers(source)) if layer.extra and i not in kept}
+
+    def rewrite(record: logging.LogRecord) -> bool:
+        if said := re.match(r"Transferred (\d+)/(\d+) items", str(record.msg)):
+            parts = [f"Transferred {said[1]}/{int(said[2]) - tensors} tensors from {_name(source)}"]
+            parts += [f"{tensors} new in {_listed(new, 'inserted')}"] if new else []
+            parts += [f"{_listed(gone, 'removed')} left out"] if gone else []
+            record.msg = "; ".join(parts)
+        return True
+
+    LOGGER.addFilter(rewrite)
+    try:
+        yield
+    finally:
+        LOGGER.removeFilter(rewrite)
+
+
+def _listed(layers: dict[int, str], what: str) -> str:
+    each = ", ".join(f"{i}: {kind}" for i, kind in layers.items())
+    return f"{len(layers)} {what} layer{'s' if len(layers) > 1 else ''} ({each})"
+
+
+def _name(source: nn.Module) -> str:
+    return Path(getattr(source, "pt_path", None) or "the given model").name
+
+
+def _unaligned(source: nn.Module, have: list[Layer], want: list[Layer]) -> str:
+    row = first_difference(have, want)
+    return (
+        f"weights of {_name(source)} are matched by layer number only, because the models differ apart from inserted "
+        f"layers: row {row} ({want[row].kind}) is the first that does."
+    )
+
+
+def save(d: Mapping[str, Any], weights: str, out: Path) -> None:
+    """Write a checkpoint of a model with the weights, class names and number of classes of another checkpoint.
+
+    Raises:
+        ValueError: If a weight has no place in the model.
+    """
+    from ultralytics import YOLO
+
+    yolo = YOLO(weights)
+    source = yolo.model
+    model = host.build({**d, "nc": source.yaml["nc"]})
+    model.load(source)
+    if missed := lost(model, source):
+        raise ValueError(
+            f"weights: {len(missed)} of {len(source.state_dict())} tensors of {weights} have no place in the model, "
+            f"{missed[0]} first. Take a base of the same family, task and scale."
+        )
+    model.names, model.args, model.task = source.names, source.args, source.task
+    yolo.model = model
+    yolo.ckpt = {"epoch": -1, "ema": None, "optimizer": None, "train_args": yolo.ckpt.get("train_args", {})}
+    temporary = out.with_name(f".{out.stem}.{os.getpid()}.pt")
+    try:
+        yolo.save(str(temporary))
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def lost(model: nn.Module, source: nn.Module) -> list[str]:
+    """Names of the source's tensors, apart from those of removed registered modules, that have no place in a model."""
+    have = host.layers(source)
+    kept = counterparts(have, host.layers(model)) or []
+    stock = {f"model.{i}." for i, layer in enumerate(have) if not layer.extra}
+    unplaced = [k for k in source.state_dict() if k.startswith(tuple(stock - {f"model.{i}." for i in kept}))]
+    own = model.state_dict()
+    return unplaced + [k for k, v in view(source, kept).state_dict().items() if k not in own or own[k].shape != v.shape]

@@ -1,0 +1,238 @@
+"""Insert, replace and remove layers of any model that Ultralytics can build, by the names of places."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import document, graph
+from .patches import host
+from .patches import weights as checkpoints
+from .registry import Spec, find, get, suggest
+
+MODES = ("residual", "plain")
+Base = str | Path | Mapping[str, Any]
+Places = str | int | Sequence[str | int]
+
+
+def insert(
+    base: Base,
+    module: str | Sequence[str],
+    at: Places,
+    args: Mapping[str, Any] | Sequence[Any] | None = None,
+    mode: str = "residual",
+    out: str | Path | None = None,
+    weights: str | Path | None = None,
+) -> dict[str, Any]:
+    """Insert registered modules behind layers of a model; everything that used such a layer uses the module instead.
+
+    Args:
+        base: A model YAML or its name, as Ultralytics takes it (yolov8n.yaml), or a model dictionary.
+        module: Name of a registered module, or several, which are put one behind the other. One that fuses two inputs
+            goes to a place where two maps are concatenated.
+        at: Where: `sppf`; `p2` to `p6`, the end of that backbone stage; `backbone`, all of these; `neck-p3` and so on,
+            the maps that feed the head; `neck`, all of these; `concat`, every layer that concatenates two maps; or the
+            number of a layer; or several of all that.
+        args: The module's arguments after its channels, as a list, a mapping, or one value.
+        mode: "residual": x + gamma * module(x) with gamma zero at the start, so that a pretrained model computes what
+            it did. "plain": the bare module; one that fuses takes the place of the Concat.
+        out: New file for the result: a YAML, which keeps the comments of the base, or with `weights` a checkpoint.
+        weights: Checkpoint (.pt) whose weights, class names and number of classes go into `out`.
+
+    Returns:
+        The model dictionary, as Ultralytics would read it from a YAML, with scale and yaml_file.
+
+    Raises:
+        ValueError: If there is no such module or place, or the result can't be built.
+        FileExistsError: If `out` exists.
+    """
+    modules = [get(name) for name in ([module] if isinstance(module, str) else module)]
+    if mode not in MODES:
+        raise ValueError(f"insert: mode must be one of {', '.join(MODES)}, got {mode!r}. Choose one of these.")
+    arguments = _arguments(args)
+
+    def change(model: graph.Model, layers: list[int]) -> None:
+        for layer in reversed(layers):
+            for spec in reversed(modules):
+                _insert(model, layer, spec, arguments, mode)
+
+    return _edit(base, at, change, out, weights)
+
+
+def replace(
+    base: Base,
+    module: str,
+    at: Places,
+    args: Mapping[str, Any] | Sequence[Any] | None = None,
+    out: str | Path | None = None,
+    weights: str | Path | None = None,
+) -> dict[str, Any]:
+    """Put another module, of ours or of Ultralytics, in the place of layers; their inputs and users stay.
+
+    Args:
+        base, at, args, out, weights: As for `insert`.
+        module: Name of the new module.
+
+    Returns:
+        The model dictionary, as `insert` returns it.
+
+    Raises:
+        ValueError: If there is no such place, the number of inputs does not suit, or the result can't be built.
+        FileExistsError: If `out` exists.
+    """
+    spec = find(module)
+
+    def change(model: graph.Model, layers: list[int]) -> None:
+        for layer in layers:
+            row = graph.rows(model)[layer]
+            inputs = len(graph.sources(row, layer))
+            if spec and (inputs > 1) != (spec.channels == "fuse"):
+                takes = "several inputs" if spec.channels == "fuse" else "one input"
+                raise ValueError(
+                    f"replace: {module} takes {takes}, and layer {layer} ({row[2]}) has {inputs}. Choose another."
+                )
+            graph.replace(model, layer, module, _arguments(args))
+
+    return _edit(base, at, change, out, weights)
+
+
+def remove(base: Base, at: Places, out: str | Path | None = None, weights: str | Path | None = None) -> dict[str, Any]:
+    """Remove layers; what used such a layer uses its input.
+
+    Args:
+        base, out, weights: As for `insert`.
+        at: As for `insert`, or the name of a registered module for all layers of it, residual or plain.
+
+    Returns:
+        The model dictionary, as `insert` returns it.
+
+    Raises:
+        ValueError: If there is no such place, a layer merges several inputs, or the result can't be built.
+        FileExistsError: If `out` exists.
+    """
+
+    def change(model: graph.Model, layers: list[int]) -> None:
+        for layer in reversed(layers):
+            row = graph.rows(model)[layer]
+            if len(graph.sources(row, layer)) > 1 and row[2] != "Residual":
+                raise ValueError(
+                    f"remove: layer {layer} ({row[2]}) merges several inputs, and what used it needs one. "
+                    "Replace it instead, by Concat for example."
+                )
+            graph.remove(model, layer)
+
+    return _edit(base, at, change, out, weights, by_module=True)
+
+
+def places(d: graph.Model, maps: Sequence[host.Map | None]) -> dict[str, list[int]]:
+    """The named places of a model, each with the numbers of its layers; `maps` as measured on the built model."""
+    rows = graph.rows(d)
+    backbone, head = len(d["backbone"]), len(rows) - 1
+    found: dict[str, list[int]] = {}
+    for i in range(backbone):
+        if maps[i] and rows[i][2] == "SPPF":
+            found["sppf"] = [i]
+    stages = {maps[i].stride: i for i in range(backbone) if maps[i]}  # type: ignore[union-attr]
+    found |= {f"p{k}": [stages[2**k]] for k in range(2, 7) if 2**k in stages}
+    found["backbone"] = sorted({i for name, (i,) in found.items() if name != "sppf"})
+    feeding = [i for i in graph.sources(rows[head], head) if i >= backbone and maps[i]]
+    found |= {f"neck-p{maps[i].stride.bit_length() - 1}": [i] for i in feeding}  # type: ignore[union-attr]
+    found["neck"] = sorted(feeding)
+    found["concat"] = [i for i, row in enumerate(rows) if row[2] == "Concat" and len(graph.sources(row, i)) == 2]
+    return {name: layers for name, layers in found.items() if layers}
+
+
+def _insert(model: graph.Model, layer: int, spec: Spec, args: list[Any], mode: str) -> None:
+    if spec.channels != "fuse":
+        bare = mode == "plain" or spec.identity
+        graph.insert(model, layer, [-1, 1, spec.name, [*args]] if bare else [-1, 1, "Residual", [spec.name, *args]])
+        return
+    row = graph.rows(model)[layer]
+    if row[2] != "Concat":
+        raise ValueError(
+            f"insert: {spec.name} fuses two maps, and layer {layer} ({row[2]}) is no Concat. "
+            "Give at=concat, or the number of a Concat."
+        )
+    if mode == "plain":
+        graph.replace(model, layer, spec.name, args)
+    else:
+        graph.insert(model, layer, [[layer, *graph.sources(row, layer)], 1, "Residual", [spec.name, *args]])
+
+
+def _edit(
+    base: Base,
+    at: Places,
+    change: Callable[[graph.Model, list[int]], None],
+    out: str | Path | None,
+    weights: str | Path | None,
+    by_module: bool = False,
+) -> dict[str, Any]:
+    """Change a model at places, see that it can be built, and write it."""
+    target = Path(out) if out is not None else None
+    if target is not None:
+        document.refuse_existing(target)
+        if target.suffix != (".yaml" if weights is None else ".pt"):
+            raise ValueError(f"out: {out} must end in .pt with weights, and in .yaml without. Give the other ending.")
+    d = copy.deepcopy(dict(base)) if isinstance(base, Mapping) else host.load_yaml(base)
+    layers = (_of_module(d, at) if by_module else []) or _layers(d, at)
+    if target is None or weights is not None:
+        change(d, layers)
+    else:
+        text = document.dump(d) if isinstance(base, Mapping) else host.yaml_path(base).read_text(encoding="utf-8")
+        text = document.edited(text, d, lambda model: change(model, layers), _first_scale(d, target))
+    host.measure(d)  # builds it
+    if target is not None and weights is None:
+        document.write(target, text)
+    elif target is not None:
+        checkpoints.save(d, str(weights), target)
+    return d
+
+
+def _first_scale(d: graph.Model, out: Path) -> str:
+    """The scale that must come first in a file whose name says none; Ultralytics reads the scale from the name."""
+    scale, named = d.get("scale") or "", host.scale_of(out)
+    if named and scale and named != scale:
+        raise ValueError(
+            f"out: Ultralytics would read {out.name} at scale {named}, and the base is at scale {scale}. "
+            "Give both the same letter, or out none."
+        )
+    return "" if named or scale not in d.get("scales", {}) else scale
+
+
+def _layers(d: graph.Model, at: Places) -> list[int]:
+    """Numbers of the layers that places mean, sorted."""
+    rows, maps = graph.rows(d), host.measure(d)
+    named, last = places(d, maps), len(rows) - 2
+    found: set[int] = set()
+    for place in [at] if isinstance(at, (str, int)) else at:
+        if isinstance(place, str) and place.lower() in named:
+            found.update(named[place.lower()])
+        elif isinstance(place, int) and not isinstance(place, bool) and 0 <= place <= last:
+            if maps[place] is None:
+                raise ValueError(
+                    f"at: layer {place} ({rows[place][2]}) puts out a list or text, not one map. Choose another layer."
+                )
+            found.add(place)
+        else:
+            listed = ", ".join(f"{name} ({', '.join(map(str, i))})" for name, i in named.items())
+            near = suggest(str(place), named)
+            raise ValueError(f"at: there is no place {place!r}.{near} There are {listed}, and the numbers 0 to {last}.")
+    return sorted(found)
+
+
+def _of_module(d: graph.Model, at: Places) -> list[int]:
+    """Numbers of the layers of a registered module, residual or plain; none if `at` names no module."""
+    spec = find(at) if isinstance(at, str) else None
+    rows = enumerate(graph.rows(d))
+    return [i for i, row in rows if spec and find(row[3][0] if row[2] == "Residual" else row[2]) is spec]
+
+
+def _arguments(args: Mapping[str, Any] | Sequence[Any] | Any | None) -> list[Any]:
+    """The arguments of a row."""
+    if args is None:
+        return []
+    if isinstance(args, Mapping):
+        return [dict(args)] if args else []
+    return list(args) if isinstance(args, Sequence) and not isinstance(args, str) else [args]

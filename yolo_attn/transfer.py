@@ -1,0 +1,94 @@
+"""Which layer of a pretrained model feeds which layer of a changed one. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a built model, as far as alignment needs it.
+
+    Attributes:
+        kind: What must agree for two layers to hold the same weights: the class name, for a registered module with that
+            of the module inside.
+        extra: Whether the layer is a registered module, which may have been inserted or removed.
+        stands_for: Stock class in whose place a registered module may have been put, or "".
+        name: What a user calls a registered module, the one inside where it is wrapped.
+    """
+
+    kind: str
+    extra: bool = False
+    stands_for: str = ""
+    name: str = ""
+
+
+def align(source: Sequence[Layer], target: Sequence[Layer]) -> list[int | None] | None:
+    """The source layer of each target layer.
+
+    Every stock layer must have its counterpart, in order; the last layers, the heads, belong together whatever they
+    are.
+    Registered modules may be new, gone, kept, or in the place of a stock layer that they stand for. Of all alignments
+    that keep this, the one with most layers of equal kind is taken, and of those the one that matches early.
+
+    Args:
+        source: Layers of the model that has the weights.
+        target: Layers of the model that gets them.
+
+    Returns:
+        For each target layer the index of its source, None for a new layer; or None if there is no such alignment.
+    """
+    # best[i][j]: number of equal pairs in source[i:], target[j:], or None where they can't be aligned
+    last_s, last_t = len(source) - 1, len(target) - 1
+    best: list[list[int | None]] = [[None] * (len(target) + 1) for _ in range(len(source) + 1)]
+    best[-1][-1] = 0
+    for i in range(len(source), -1, -1):
+        for j in range(len(target), -1, -1):
+            if i <= last_s and j <= last_t:
+                counts = [count for count, _, _ in _steps(source, target, i, j, best)]
+                best[i][j] = max(counts, default=None)
+            elif i <= last_s:
+                best[i][j] = best[i + 1][j] if source[i].extra else None
+            elif j <= last_t:
+                best[i][j] = best[i][j + 1] if target[j].extra else None
+    if best[0][0] is None:
+        return None
+    pairs: list[int | None] = [None] * len(target)
+    i = j = 0
+    while i <= last_s and j <= last_t:
+        _, di, dj = max(_steps(source, target, i, j, best), key=lambda step: (step[0], step[1] + step[2]))
+        if di and dj:
+            pairs[j] = i
+        i, j = i + di, j + dj
+    return pairs
+
+
+def _steps(source, target, i: int, j: int, best) -> list[tuple[int, int, int]]:
+    """Possible (equal pairs from here, layers taken from source, layers taken from target)."""
+    s, t = source[i], target[j]
+    heads = (i == len(source) - 1) and (j == len(target) - 1)
+    steps = []
+    if (s.kind == t.kind and s.extra == t.extra) or heads:
+        steps.append((1, 1, 1))
+    elif (t.extra and t.stands_for == s.kind) or (s.extra and s.stands_for == t.kind):
+        steps.append((0, 1, 1))
+    if s.extra:
+        steps.append((0, 1, 0))
+    if t.extra:
+        steps.append((0, 0, 1))
+    rest = [(gain, best[i + di][j + dj], di, dj) for gain, di, dj in steps]
+    return [(gain + more, di, dj) for gain, more, di, dj in rest if more is not None]
+
+
+def first_difference(source: Sequence[Layer], target: Sequence[Layer]) -> int:
+    """Number of the first target layer whose stock class is not the source's next one."""
+    stock = [layer.kind for layer in source if not layer.extra]
+    seen = 0
+    for j, layer in enumerate(target):
+        if layer.extra:
+            continue
+        if seen == len(stock) or layer.kind != stock[seen]:
+            return j
+        seen += 1
+    return len(target) - 1
