@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,7 +45,8 @@ def test_train(trained: Path) -> None:
     rows = list(csv.DictReader((trained / "results.csv").open()))
     assert len(rows) == 2
     model = torch.load(trained / "weights" / "best.pt", weights_only=False)["model"]
-    assert type(model.model[10]).__name__ == "DAttention"
+    assert type(model.model[10].fn).__name__ == "DAttention"
+    assert model.model[10].gamma.abs().max() > 0
     assert model.yaml["nc"] == 6
 
 
@@ -104,6 +106,37 @@ def test_a_typo_is_one_line(run) -> None:
 def test_real_data(run, tmp_path: Path) -> None:
     """On real images nothing would be learned."""
     options = ("epochs=1", "imgsz=160", "batch=8", "nbs=8", "plots=False", "workers=0", f"project={tmp_path}")
-    done = run("yolo", "train", "model=yolov8n-iaff.yaml", f"data={BCCD}", *options)
+    shutil.copytree(BCCD.parent, tmp_path / "bccd")  # Ultralytics writes a cache beside the labels
+    data = tmp_path / "bccd" / BCCD.name
+    done = run("yolo", "train", "model=yolov8n-iaff.yaml", f"data={data}", *options)
     losses = list(csv.DictReader((tmp_path / "train" / "results.csv").open()))
     assert float(losses[0]["train/box_loss"]) > 0 and re.search(r"all +87 +1137", done.stdout)
+
+
+def test_the_log_tells(trained: Path, run, tmp_path: Path) -> None:
+    """A comparison of a fine-tuned model with one from scratch, or a freeze that shifted, would go unnoticed."""
+    options = ("data=shapes.yaml", "epochs=1", f"project={tmp_path}", *SMALL)
+    scratch = run("yolo", "train", "model=yolov8n-se.yaml", "freeze=11", *options).stdout
+    assert "yolov8n-se.yaml starts from random weights; pretrained=yolov8n.pt starts from pretrained ones." in scratch
+    assert "freeze=11 counts rows, inserted ones too: 10 (SE). The same stock layers are freeze=12." in scratch
+    best = trained / "weights" / "best.pt"
+    tuned = run("yolo", "train", "model=yolov8n-se.yaml", f"pretrained={best}", "name=tuned", *options).stdout
+    assert "starts from random weights" not in tuned
+    assert "355/355 tensors from best.pt; 5 new in 1 inserted layer (10: SE); 1 removed layer (10: DAttention)" in tuned
+    state = torch.load(tmp_path / "tuned" / "weights" / "last.pt", weights_only=False)["model"]
+    assert state.model[10].gamma.abs().max() > 0
+
+
+def test_training_goes_on_from_a_loaded_model(trained: Path, tmp_path: Path) -> None:
+    """The trainer rebuilds a model from its YAML, and would lose the weights that were loaded."""
+    from ultralytics import YOLO
+
+    model = YOLO("yolov8n-gct.yaml").load(str(trained / "weights" / "best.pt"))
+    want = model.model.model[0].conv.weight.detach().clone()
+    seen = {}
+    model.add_callback("on_train_start", lambda t: seen.update(w=t.model.model[0].conv.weight.detach().clone()))
+    options = dict(o.split("=") for o in SMALL)
+    model.train(data="shapes.yaml", epochs=1, project=str(tmp_path), imgsz=96, batch=16, plots=False, workers=0,
+                fraction=float(options["fraction"]))  # fmt: skip
+    assert torch.equal(seen["w"], want)
+    assert type(model.model.model[10]).__name__ == "GCT"

@@ -1,0 +1,78 @@
+"""What the plugin adds to training: faster gates, and lines in the log."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from ultralytics import YOLO
+from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.nn.tasks import DetectionModel
+from yolo_attn.patches import host, trainer
+
+from yolo_attn.modules import Residual
+
+
+def optimizer(model: torch.nn.Module, name: str) -> torch.optim.Optimizer:
+    own = SimpleNamespace(args=SimpleNamespace(lr0=0.01, warmup_bias_lr=0.1, optimizer=name), data={"nc": 3})
+    return BaseTrainer.build_optimizer(own, model, name=name, lr=0.01, momentum=0.9, decay=5e-4, iterations=100)
+
+
+@pytest.mark.parametrize("name", ["AdamW", "SGD", "auto"])
+def test_gates_learn_faster(name: str) -> None:
+    """A gate would stay so small that the module behind it neither acts nor learns."""
+    plain, ours = (
+        DetectionModel("yolov8n.yaml", verbose=False),
+        DetectionModel("yolov8n-dattn-neck.yaml", verbose=False),
+    )
+    gates = {id(m.gamma) for m in ours.modules() if isinstance(m, Residual)}
+    groups = optimizer(ours, name).param_groups
+    fast = [g for g in groups if any(id(p) in gates for p in g["params"])]
+    assert {id(p) for g in fast for p in g["params"]} == gates and len(gates) == 3
+    assert all(g["lr"] == pytest.approx(groups[0]["lr"] * trainer.GATE_LR_FACTOR) for g in fast)
+    assert all(g["weight_decay"] == 0 for g in fast)
+    assert sorted(id(p) for g in groups for p in g["params"]) == sorted(id(p) for p in ours.parameters())
+    assert len(optimizer(plain, name).param_groups) == len(groups) - len(fast)
+
+
+def test_the_optimizer_of_a_stock_model_is_untouched() -> None:
+    """A vanilla training would be another one with the plugin installed."""
+    model = DetectionModel("yolov8n.yaml", verbose=False)
+    stock = BaseTrainer.build_optimizer
+    with_plugin = optimizer(model, "AdamW").state_dict()
+    BaseTrainer.build_optimizer = stock.__wrapped__
+    try:
+        assert optimizer(model, "AdamW").state_dict() == with_plugin
+    finally:
+        BaseTrainer.build_optimizer = stock
+
+
+@pytest.mark.parametrize("freeze, ours, listed, same", [
+    (None, {10: "SE"}, "", ""), (0, {10: "SE"}, "", ""), (10, {10: "SE"}, "", ""), ([0, 1], {5: "SE"}, "", ""),
+    (10, {5: "SE"}, "5 (SE)", "11"), (10, {3: "SE", 11: "GCT"}, "3 (SE)", "11"),
+    ([0, 9], {5: "SE"}, "5 (SE)", "[0, 10]"),
+])  # fmt: skip
+def test_freeze(freeze, ours: dict, listed: str, same: str) -> None:
+    """freeze=10 would quietly leave the tenth stock layer free."""
+    line = f"freeze={freeze} counts rows, inserted ones too: {listed}. The same stock layers are freeze={same}."
+    assert trainer._frozen(freeze, ours, 24) == (line if listed else "")
+
+
+def test_inserted_layers_by_name() -> None:
+    """The log would name the wrapper in the place of the module."""
+    assert host.inserted(DetectionModel("yolov8n-dattn.yaml", verbose=False)) == {10: "DAttention"}
+    assert host.inserted(DetectionModel("yolov8n-gct.yaml", verbose=False)) == {10: "GCT"}
+    assert host.inserted(DetectionModel("yolov8n.yaml", verbose=False)) == {}
+
+
+def test_names_follow() -> None:
+    """predict would print 0 in the place of person."""
+    source = YOLO("yolov8n.yaml").model
+    source.names = {i: f"class {i}" for i in range(80)}
+    model = YOLO("yolov8n-se.yaml")
+    model.model.load(source)
+    assert model.names[3] == "class 3"
+    other = DetectionModel("yolov8n-se.yaml", nc=3, verbose=False)
+    other.load(source)
+    assert other.names == {0: "0", 1: "1", 2: "2"}

@@ -1,0 +1,22 @@
+"""The shipped model YAMLs are what the installed Ultralytics' YAMLs give."""
+
+from __future__ import annotations
+
+import runpy
+
+import pytest
+
+from .conftest import ROOT
+
+GENERATE = runpy.run_path(str(ROOT / "cfg" / "generate.py"))
+
+
+@pytest.mark.parametrize("name", GENERATE["MODELS"])
+def test_in_step(name: str) -> None:
+    """A YAML would be edited by hand, or stay behind a change of Ultralytics' own or of the code that inserts."""
+    assert (ROOT / "cfg" / f"yolov8-{name}.yaml").read_text(encoding="utf-8") == GENERATE["text"](name)
+
+
+def test_nothing_else() -> None:
+    """A YAML would be shipped that nobody makes."""
+    assert {p.stem for p in (ROOT / "cfg").glob("*.yaml")} == {f"yolov8-{name}" for name in GENERATE["MODELS"]}
