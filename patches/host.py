@@ -17,6 +17,7 @@ from ..registry import Spec, find
 from ..transfer import Layer
 from .lookup import unscaled
 
+Model = Any  # a DetectionModel and its kin, whose `model` is the Sequential of layers
 IMAGE = 64  # pixels; enough for strides up to 64
 BY_HEAD = {
     "RTDETRDecoder": "RTDETRDetectionModel",
@@ -60,7 +61,7 @@ def scale_of(name: str | Path) -> str:
     return tasks.guess_model_scale(name)
 
 
-def build(d: Mapping[str, Any]) -> nn.Module:
+def build(d: Mapping[str, Any]) -> Model:
     """The model of a dictionary, by the class that its head and task ask for."""
     name = BY_HEAD.get(d["head"][-1][2]) or BY_TASK[tasks.guess_model_task(dict(d))]
     return getattr(tasks, name)(deepcopy(dict(d)), verbose=False)
@@ -89,17 +90,17 @@ def spec_of(layer: nn.Module) -> Spec | None:
     return find(type(layer[0] if type(layer) is nn.Sequential and len(layer) else layer))
 
 
-def layers(model: nn.Module) -> list[Layer]:
+def layers(model: Model) -> list[Layer]:
     """The layers of a built model, as `transfer.align` needs them."""
     return [_layer(each) for each in model.model]
 
 
-def inserted(model: nn.Module) -> dict[int, str]:
+def inserted(model: Model) -> dict[int, str]:
     """Number and name of the layers of a model that are registered modules."""
     return {i: layer.name for i, layer in enumerate(layers(model)) if layer.extra}
 
 
-def _layer(module: nn.Module) -> Layer:
+def _layer(module: Any) -> Layer:
     spec = spec_of(module)
     if spec is None:
         kind = getattr(module, "type", None)  # a checkpoint of old may have none

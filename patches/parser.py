@@ -6,7 +6,7 @@ import ast
 import inspect
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import ultralytics
 from ultralytics.nn import tasks
@@ -132,7 +132,9 @@ def _spec(i: int, m: type) -> Spec | None:
 def _row(m: type, ch: list[int], f, n: int, args: list, width: float, max_channels: float) -> tuple:
     """What the branch does for a registered class m: c2, n and args of its row."""
     inputs = ch[f] if isinstance(f, int) else [ch[x] for x in f]
-    return build_arguments(find(m), inputs, n, args, lambda c: make_divisible(min(c, max_channels) * width, 8))
+    return build_arguments(
+        cast(Spec, find(m)), inputs, n, args, lambda c: make_divisible(min(c, max_channels) * width, 8)
+    )
 
 
 def _with_branch(stock: Callable) -> Callable:

@@ -19,6 +19,7 @@ from ultralytics.utils import LOGGER
 from ..transfer import Layer, align, first_difference
 from . import host
 from ._wrap import wrap
+from .host import Model
 
 loaded: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # models that were given weights in this process
 
@@ -31,7 +32,7 @@ def apply() -> None:
 def _following(stock: Callable) -> Callable:
     def load(self, weights, verbose: bool = True):
         loaded.add(self)
-        source = (weights.get("ema") or weights.get("model")) if isinstance(weights, dict) else weights
+        source: Any = (weights.get("ema") or weights.get("model")) if isinstance(weights, dict) else weights
         if not isinstance(getattr(source, "model", None), nn.Sequential):
             return stock(self, weights, verbose)
         have, want = host.layers(source), host.layers(self)
@@ -60,7 +61,7 @@ def counterparts(have: Sequence[Layer], want: Sequence[Layer]) -> list[int | Non
     return [*kept[:-1], pairs[-1]]  # heads of other kinds share what they can
 
 
-def view(source: nn.Module, kept: Sequence[int | None]) -> nn.Module:
+def view(source: Model, kept: Sequence[int | None]) -> Model:
     """A model that shares the source's layers, numbered as in the model that they go to; nothing is copied."""
     shallow = copy.copy(source)
     shallow._modules = dict(source._modules)
@@ -69,7 +70,7 @@ def view(source: nn.Module, kept: Sequence[int | None]) -> nn.Module:
 
 
 @contextmanager
-def _reported(model: nn.Module, source: nn.Module, want: list[Layer], kept: Sequence[int | None]) -> Iterator[None]:
+def _reported(model: Model, source: Model, want: list[Layer], kept: Sequence[int | None]) -> Iterator[None]:
     """Say what happened in the place of upstream's line, which counts the new layers' tensors as missed."""
     new = {i: layer.name for i, (layer, k) in enumerate(zip(want, kept, strict=True)) if k is None and layer.extra}
     tensors = sum(len(model.model[i].state_dict()) for i in new)
@@ -95,11 +96,11 @@ def _listed(layers: dict[int, str], what: str) -> str:
     return f"{len(layers)} {what} layer{'s' if len(layers) > 1 else ''} ({each})"
 
 
-def _name(source: nn.Module) -> str:
+def _name(source: Model) -> str:
     return Path(getattr(source, "pt_path", None) or "the given model").name
 
 
-def _unaligned(source: nn.Module, have: list[Layer], want: list[Layer]) -> str:
+def _unaligned(source: Model, have: list[Layer], want: list[Layer]) -> str:
     row = first_difference(have, want)
     return (
         f"weights of {_name(source)} are matched by layer number only, because the models differ apart from inserted "
@@ -115,7 +116,7 @@ def save(d: Mapping[str, Any], weights: str, out: Path) -> None:
     """
     from ultralytics import YOLO
 
-    yolo = YOLO(weights)
+    yolo: Any = YOLO(weights)
     source = yolo.model
     model = host.build({**d, "nc": source.yaml["nc"]})
     model.load(source)
@@ -135,7 +136,7 @@ def save(d: Mapping[str, Any], weights: str, out: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def lost(model: nn.Module, source: nn.Module) -> list[str]:
+def lost(model: Model, source: Model) -> list[str]:
     """Names of the source's tensors, apart from those of removed registered modules, that have no place in a model."""
     have = host.layers(source)
     kept = counterparts(have, host.layers(model)) or []

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import yolo_attn
 from yolo_attn.cli import table
 
-from .conftest import HOME, ROOT
+from .conftest import HOME, ROOT, SHARED
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 INLINE = [c for c in re.findall(r"`([^`\n]+)`", README) if re.match(r"(python -c|yolo-attn modules)", c)]
+WEIGHTS = SHARED / "weights" / "yolov8n.pt"
 TESTS = 'pip install -e ".[test]" && pytest'
 
 
@@ -30,27 +33,40 @@ def commands() -> list[str]:
     return [line.removeprefix("pip install -e . && ") for line in lines if line != TESTS] + INLINE
 
 
-@pytest.mark.parametrize("command", commands())
-def test_command(command: str) -> None:
-    """A command of the README would not work."""
-    environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-    done = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_python(tmp_path: Path) -> None:
-    """The lines of Python would not run, or one's own module not be found by its full name."""
-    use, own = blocks("python")
-    (tmp_path / "my_gates.py").write_text(own)
-    (tmp_path / "use.py").write_text(use)
-    stock = "nc: 1\nbackbone:\n  - [-1, 1, Conv, [16, 3, 2]]\nhead:\n  - ROW\n  - [[1], 1, Detect, [nc]]\n"
+@pytest.fixture
+def own_module(tmp_path: Path) -> Path:
+    """A folder with the README's own module, and a model that names it as the README does."""
+    (tmp_path / "my_gates.py").write_text(blocks("python")[-1])
     row = re.search(r"`(\[-1, 1, my_gates.Gate.*?\])`", README)[1]
-    (tmp_path / "mine.yaml").write_text(stock.replace("ROW", row))
-    (tmp_path / "own.py").write_text("from ultralytics import YOLO\nprint(YOLO('mine.yaml').model.model[1])\n")
-    for script in ("use.py", "own.py"):
-        done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    assert "Gate(" in done.stdout
+    yolo_attn.insert("yolov8n.yaml", "SE", "sppf", mode="plain", out=tmp_path / "my.yaml")
+    text = (tmp_path / "my.yaml").read_text()
+    assert "[-1, 1, SE, []]" in text
+    (tmp_path / "my.yaml").write_text(text.replace("[-1, 1, SE, []]", row))
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command(command: str, own_module: Path) -> None:
+    """A command of the README would not work."""
+    if "yolov8n.pt" in command:
+        if not WEIGHTS.exists():
+            pytest.skip("needs the checkpoint of the shared folder, which Ultralytics would download")
+        shutil.copy(WEIGHTS, own_module)
+    environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    folder = ROOT if "cfg/" in command else own_module
+    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    if "pretrained=" in command:
+        line = re.search(r"^Transferred 355/355 tensors from yolov8n.pt; (.*)$", README, re.MULTILINE)
+        assert line[1] in done.stdout
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python(code: str, tmp_path: Path) -> None:
+    """The lines of Python would not run."""
+    (tmp_path / "use.py").write_text(code)
+    done = subprocess.run([sys.executable, "use.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_rows() -> None:

@@ -57,7 +57,8 @@ def edited(text: str, model: Model, change: Callable[[Model], object], first_sca
                 edits += _renumbered(text, anchor, numbers[id(row)], numbers_now[id(row)])
             else:
                 start, end = _line(text, anchor)
-                edits.append((*[end if behind else start] * 2, f"{text[start : anchor.start_mark.index]}{flow(row)}\n"))
+                at = end if behind else start
+                edits.append((at, at, f"{text[start : anchor.start_mark.index]}{flow(row)}\n"))
     if first_scale:
         edits += _moved_first(text, root["scales"], first_scale)
     for _, (start, end, new) in sorted(enumerate(edits), key=lambda e: (e[1][:2], e[0]), reverse=True):

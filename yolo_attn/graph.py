@@ -79,10 +79,7 @@ def _renumber(model: Model, moved: Callable[[int], int], shift: dict[int, int], 
         renumbered = [
             moved(s) - shift[i] if f < 0 else moved(s) for f, s in zip(_list(row[0]), sources(row, i), strict=True)
         ]
-        if isinstance(row[0], Sequence):
-            row[0][:] = renumbered
-        else:
-            row[0] = renumbered[0]
+        row[0] = renumbered if isinstance(row[0], Sequence) else renumbered[0]
 
 
 def _list(source: int | Sequence[int]) -> Sequence[int]:

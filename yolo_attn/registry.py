@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 CHANNEL_RULES = ("same", "out", "fuse", "wrap")
 # parse_model, checkpoint loading or export write these on every layer, so a class may not use them for itself.
@@ -59,7 +60,7 @@ _specs: dict[str, Spec] = {}
 _listeners: list[Callable[[Spec], None]] = []
 
 
-def register(cls: type | None = None, /, *, name: str | None = None, **about) -> type | Callable[[type], type]:
+def register(cls: Any = None, /, *, name: str | None = None, **about: Any) -> Any:
     """Make a `torch.nn.Module` class available to model YAMLs; a class decorator, with or without arguments.
 
     Args:

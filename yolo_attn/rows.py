@@ -105,12 +105,11 @@ def assign(spec: Spec, args: Sequence[Any], taken: Mapping[str, Any]) -> dict[st
 
 
 def _check_inputs(spec: Spec, inputs: int | Sequence[int]) -> None:
-    several = not isinstance(inputs, int)
-    if spec.channels == "fuse" and not (several and len(inputs) > 1):
+    if spec.channels == "fuse" and (isinstance(inputs, int) or len(inputs) < 2):
         raise ValueError(
             f"{spec.name} fuses several inputs, got one. Write `from` as a list, [[-1, 6], 1, {spec.name}, [...]]."
         )
-    if spec.channels != "fuse" and several:
+    if spec.channels != "fuse" and not isinstance(inputs, int):
         raise ValueError(
             f"{spec.name} takes one input, got a list of {len(inputs)}. Write `from` as one index, such as -1."
         )

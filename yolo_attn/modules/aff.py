@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -45,9 +46,9 @@ class _Fusion(nn.Module):
 
     def inputs(self, x: Tensor | Sequence[Tensor], residual: Tensor | None) -> tuple[Tensor, Tensor]:
         """The two maps (B, C, H, W), projected where their width is not C."""
-        first, second = (x, residual) if residual is not None else x
-        same_size(self, first, second)
-        return self.proj[0](first), self.proj[1](second)
+        maps: Any = list(x) if residual is None else [x, residual]
+        same_size(self, *maps)
+        return self.proj[0](maps[0]), self.proj[1](maps[1])
 
 
 @register(paper=PAPER, channels="fuse", stands_for="Concat", licence="none")

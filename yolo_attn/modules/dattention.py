@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -121,7 +122,7 @@ class DAttention(nn.Module):
             self.conv_offset.requires_grad_(False)
         self.proj_q, self.proj_k, self.proj_v, self.proj_out = (nn.Conv2d(dim, dim, 1) for _ in range(4))
         self.proj_drop = nn.Dropout(proj_drop)
-        self.rpe_table = None if no_off else self._position_encoding(dim)
+        self.rpe_table: Any = None if no_off else self._position_encoding(dim)
 
     def _position_encoding(self, dim: int) -> nn.Module | nn.Parameter | None:
         if self.pe == "dwc":
@@ -230,7 +231,7 @@ class DAttention(nn.Module):
 
     def _fixed_bias(self, size: Sequence[int], key_size: Sequence[int]) -> Tensor:
         """The learned bias (1, heads, H W, N), interpolated where the map or its key grid has another size."""
-        h, w = self.q_size
+        h, w = self.q_size or (0, 0)  # given where there is a table
         kh, kw = max(h // self.stride, 1), max(w // self.stride, 1)
         bias = self.rpe_table
         if tuple(key_size) != (kh, kw):
