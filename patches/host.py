@@ -64,7 +64,7 @@ def scale_of(name: str | Path) -> str:
 def build(d: Mapping[str, Any]) -> Model:
     """The model of a dictionary, by the class that its head and task ask for."""
     name = BY_HEAD.get(d["head"][-1][2]) or BY_TASK[tasks.guess_model_task(dict(d))]
-    return getattr(tasks, name)(deepcopy(dict(d)), verbose=False)
+    return getattr(tasks, name)(deepcopy(dict(d)), nc=d.get("nc"), verbose=False)
 
 
 def measure(d: Mapping[str, Any]) -> list[Map | None]:

@@ -42,9 +42,14 @@ def _extended(stock: Callable) -> Callable:
             if i is None:
                 raise
             name = [*d["backbone"], *d["head"]][i][2]
-            raise type(error)(f"{_where(d)}, row {i} ({name}): {error}") from error
+            raise _again(error, f"{_where(d)}, row {i} ({name})") from error
 
     return parse_model
+
+
+def _again(error: Exception, where: str) -> Exception:
+    """The same error with its place in front; subclasses, which may want other arguments, become their base."""
+    return (TypeError if isinstance(error, TypeError) else ValueError)(f"{where}: {error}")
 
 
 def _where(d: Mapping[str, Any]) -> str:
@@ -82,7 +87,7 @@ def resolve(d: Mapping[str, Any], namespace: dict[str, Any]) -> tuple[Mapping[st
                 if spec.channels == "wrap":
                     wrapped(spec, args, load=not _restricted())
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{where}, row {i}: {error}") from error
+            raise _again(error, f"{where}, row {i}") from error
         rows.append([*row[:2], key, args])
     if not ours:
         return d, False

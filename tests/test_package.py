@@ -35,10 +35,10 @@ def test_contents(wheel: Path) -> None:
     expected = {
         f"yolo_attn/{p.relative_to(ROOT).as_posix()}" for part in ("cfg", "patches") for p in (ROOT / part).rglob("*.*")
     }
-    expected = {n for n in expected if "__pycache__" not in n and "/autoload/" not in n}
+    expected = {n for n in expected if "__pycache__" not in n and "/autoload/" not in n and "generate.py" not in n}
     assert expected <= names
     assert {"_yolo_attn_autoload.py", "yolo_attn.pth", "yolo_attn.start", "yolo_attn/__init__.py"} <= names
-    assert not {n for n in names if n.startswith(("tests", "cfg", "patches")) or "/autoload/" in n}
+    assert not {n for n in names if n.startswith(("tests", "cfg", "patches")) or "/autoload/" in n or "generate" in n}
 
 
 def test_install_use_uninstall(wheel: Path, tmp_path: Path) -> None:
