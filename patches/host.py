@@ -64,11 +64,15 @@ def scale_of(name: str | Path) -> str:
 def build(d: Mapping[str, Any]) -> Model:
     """The model of a dictionary, by the class that its head and task ask for."""
     name = BY_HEAD.get(d["head"][-1][2]) or BY_TASK[tasks.guess_model_task(dict(d))]
-    return getattr(tasks, name)(deepcopy(dict(d)), nc=d.get("nc"), verbose=False)
+    return getattr(tasks, name)(deepcopy(dict(d)), ch=d.get("channels", 3), nc=d.get("nc"), verbose=False)
 
 
 def measure(d: Mapping[str, Any]) -> list[Map | None]:
-    """Stride and channels of every layer of a model; None for a layer whose output is no single map."""
+    """Stride and channels of every layer of a model; None for a layer whose output is no single map.
+
+    Raises:
+        ValueError: If the model can't be built, or can't run on an image of 64 pixels.
+    """
     found: list[Map | None] = []
 
     def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -77,12 +81,27 @@ def measure(d: Mapping[str, Any]) -> list[Map | None]:
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         scale = d.get("scale") or next(iter(d.get("scales") or {}), "")  # Ultralytics' default, without its warning
-        model = build({**d, "scale": scale}).eval()
-        hooks = [layer.register_forward_hook(note) for layer in model.model]
-        model(torch.zeros(1, model.yaml.get("channels", 3), IMAGE, IMAGE))
-    for hook in hooks:
-        hook.remove()
+        try:
+            model = build({**d, "scale": scale}).eval()
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
+            raise ValueError(f"the model can't be built: {error}") from error
+        for layer in model.model:
+            layer.register_forward_hook(note)
+        try:
+            model(torch.zeros(1, model.yaml.get("channels", 3), IMAGE, IMAGE))
+        except (RuntimeError, TypeError, ValueError) as error:
+            i = len(found)
+            raise ValueError(
+                f"the model can't run, layer {i} ({[*d['backbone'], *d['head']][i][2]}): {error}"
+            ) from error
     return found
+
+
+def row_name(spec: Spec) -> str:
+    """The name by which a YAML finds a registered class in every process."""
+    if not spec.full_name.startswith("yolo_attn."):
+        return spec.name if spec.cls.__module__ == "__main__" else spec.full_name
+    return spec.name if vars(tasks).get(spec.name) is spec.cls else f"yolo_attn.{spec.name}"
 
 
 def spec_of(layer: nn.Module) -> Spec | None:

@@ -23,7 +23,7 @@ def apply() -> None:
 
 def unscaled(name: str) -> str:
     """File name without its scale letter: yolov8n-dattn.yaml -> yolov8-dattn.yaml."""
-    return re.sub(r"^(yolo(?:e-)?v?\d+)[nslmx]", r"\1", name)
+    return re.sub(r"(\d+)[nslmx](.+)?$", r"\1\2", name)  # upstream's rule, on the file's name alone
 
 
 def packaged(file: str | PurePath) -> Path | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
-from ultralytics.utils import LOGGER
+from ultralytics.utils import LOGGER, RANK
 
 try:
     from .autoload._yolo_attn_autoload import watch
@@ -39,9 +39,10 @@ def _telling(stock: Callable) -> Callable:
         given = self.model
         result = stock(self)
         if isinstance(self.model, nn.Module) and (ours := host.inserted(self.model)):
-            from_yaml = isinstance(given, (str, Path)) and str(given).endswith((".yaml", ".yml"))
-            if from_yaml and self.model not in weights.loaded:
-                LOGGER.info(_from_scratch(Path(given), self.args.task))
+            path = Path(str(self.args.model or ""))
+            sent = isinstance(given, nn.Module) and RANK != -1  # by the process that built it and knows its weights
+            if path.suffix in (".yaml", ".yml") and not sent and self.model not in weights.loaded:
+                LOGGER.info(_from_scratch(path, self.args.task))
             if line := _frozen(self.args.freeze, ours, len(self.model.model)):
                 LOGGER.info(line)
         return result
@@ -64,9 +65,9 @@ def _frozen(freeze, ours: dict[int, str], rows: int) -> str:
     if not moving:
         return ""
     stock = [i for i in range(rows) if i not in ours]
-    same = stock[freeze - 1] + 1 if isinstance(freeze, int) else [stock[i] for i in frozen if i < len(stock)]
+    same = str([stock[i] for i in frozen if i < len(stock)]).replace(" ", "")
     listed = ", ".join(f"{i} ({name})" for i, name in moving.items())
-    return f"freeze={freeze} counts rows, inserted ones too: {listed}. The same stock layers are freeze={same}."
+    return f"freeze={freeze} counts rows, inserted ones too: {listed}. The stock layers alone are freeze={same}."
 
 
 def _with_fast_gates(stock: Callable) -> Callable:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from ultralytics.nn import tasks
 from ultralytics.utils import LOGGER
 
@@ -45,7 +45,8 @@ def _following(stock: Callable) -> Callable:
         with _reported(self, source, want, kept):
             result = stock(self, view(source, kept), verbose)
         names = getattr(source, "names", None) or {}
-        if getattr(self, "names", None) == {i: str(i) for i in range(len(names))}:  # the placeholders of a new model
+        placeholders = getattr(self, "names", None) == {i: str(i) for i in range(len(names))}
+        if placeholders and not hasattr(self, "set_classes") and not lost(self, source):  # as upstream does
             self.names = dict(names)
         return result
 
@@ -118,7 +119,8 @@ def save(d: Mapping[str, Any], weights: str, out: Path) -> None:
 
     yolo: Any = YOLO(weights)
     source = yolo.model
-    model = host.build({**d, "nc": source.yaml["nc"]})
+    task = {key: source.yaml[key] for key in ("nc", "kpt_shape", "channels") if key in source.yaml}
+    model = host.build({**d, **task})
     model.load(source)
     if missed := lost(model, source):
         raise ValueError(
@@ -126,6 +128,9 @@ def save(d: Mapping[str, Any], weights: str, out: Path) -> None:
             f"{missed[0]} first. Take a base of the same family, task and scale."
         )
     model.names, model.args, model.task = source.names, source.args, source.task
+    for name, value in vars(source).items():  # the text of open-vocabulary models is no weight
+        if isinstance(value, Tensor):
+            setattr(model, name, value)
     yolo.model = model
     yolo.ckpt = {"epoch": -1, "ema": None, "optimizer": None, "train_args": yolo.ckpt.get("train_args", {})}
     temporary = out.with_name(f".{out.stem}.{os.getpid()}.pt")

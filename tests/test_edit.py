@@ -208,6 +208,77 @@ def test_written_file(tmp_path: Path, monkeypatch) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["back.yaml", "my.yaml", "twice.yaml"]
 
 
+ODD = {
+    "aliases": "nc: 1\nbackbone:\n  - [-1, 1, Conv, [16, 3, 2]]\n  - &c [-1, 1, Conv, [16]]\n  - *c\n  - *c\n"
+    "head:\n  - [[3], 1, Detect, [nc]]\n",
+    "an alias in from": "nc: 1\nsrc: &s [-1, 0]\nbackbone:\n  - [-1, 1, Conv, [16]]\n  - [-1, 1, Conv, [16]]\n"
+    "head:\n  - [*s, 1, Concat, [1]]\n  - [[2], 1, Detect, [nc]]\n",
+    "flow lists": "nc: 1\nbackbone: [[-1, 1, Conv, [16, 3, 2]], [-1, 1, Conv, [16]]]\nhead: [[[1], 1, Detect, [nc]]]\n",
+    "a row under its dash": "nc: 1\nbackbone:\n  -   # note\n    [-1, 1, Conv, [16, 3, 2]]\n  - [-1, 1, Conv, [16]]\n"
+    "head:\n  - [[1], 1, Detect, [nc]]\n",
+    "head first, no last newline": "nc: 1\nhead:\n  - [[1], 1, Detect, [nc]]\nbackbone:\n"
+    "  - [-1, 1, Conv, [16, 3, 2]]\n  - [-1, 1, Conv, [16]] # 1",
+    "scales in flow": "nc: 1\nscales: {n: [1, 0.25, 1024], s: [1, 0.5, 1024]}\nbackbone:\n"
+    "  - [-1, 1, Conv, [64, 3, 2]]\n  - [-1, 1, Conv, [64]]\nhead:\n  - [[1], 1, Detect, [nc]]\n",
+    "block rows": "nc: 1\nbackbone:\n  - - -1\n    - 1\n    - Conv\n    - [16, 3, 2]\n  - [-1, 1, Conv, [16]]\n"
+    "head:\n  - [[1], 1, Detect, [nc]]\n",
+    "other line ends": "nc: 1 # one\r\nbackbone:\r\n  - [-1, 1, Conv, [16, 3, 2]] # 0\r\n"
+    "  - [-1, 1, Conv, [16]] # 1\r\nhead:\r\n  - [[1], 1, Detect, [nc]] # 2\r\n",
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*without the comments")
+@pytest.mark.parametrize("name", ODD)
+def test_odd_texts(name: str, tmp_path: Path) -> None:
+    """The written file would say another model than the dictionary, or none."""
+    base = tmp_path / "yolov8s-odd.yaml"
+    (tmp_path / "yolov8-odd.yaml").write_bytes(ODD[name].encode())
+    for at in (0, 1):
+        d = yolo_attn.insert(base, "SE", at, out=tmp_path / f"out{at}.yaml")
+        again = host.load_yaml(tmp_path / f"out{at}.yaml")
+        assert graph.rows(again) == graph.rows(d) and graph.rows(d)[at + 1][2] == "Residual"
+        assert next(iter(again.get("scales", {"s": 0}))) == "s"
+        back = yolo_attn.remove(tmp_path / f"out{at}.yaml", "SE", out=tmp_path / f"back{at}.yaml")
+        assert graph.rows(host.load_yaml(tmp_path / f"back{at}.yaml")) == graph.rows(back)
+        assert graph.rows(back) == graph.rows(host.load_yaml(base))
+    if name == "other line ends":
+        written = (tmp_path / "out0.yaml").read_bytes()
+        assert written.count(b"\r\n") == written.count(b"\n") == 7 and b"# 3\r\n" in written
+
+
+def test_own_module_in_a_fresh_process(run, tmp_path: Path) -> None:
+    """A YAML would name a user's module in a way that only this process understands."""
+    (tmp_path / "my_gates.py").write_text(
+        "import torch, yolo_attn\n\n@yolo_attn.register\nclass Gate(torch.nn.Module):\n"
+        "    def __init__(self, dim):\n        super().__init__()\n    def forward(self, x):\n        return x\n"
+    )
+    edit = ("yolo-attn", "insert", "base=yolov8n.yaml", "module=my_gates.Gate", "at=sppf", "out=my.yaml")
+    run(*edit, PYTHONPATH=str(tmp_path))
+    assert "Residual, [my_gates.Gate]]" in (tmp_path / "my.yaml").read_text()
+    run("python", "-c", "from ultralytics import YOLO; YOLO('my.yaml')")
+    run("yolo-attn", "remove", "base=my.yaml", "at=my_gates.Gate", "out=back.yaml", PYTHONPATH=str(tmp_path))
+    assert graph.rows(host.load_yaml(tmp_path / "back.yaml")) == graph.rows(host.load_yaml("yolov8n.yaml"))
+
+
+def checkpoint(model: nn.Module, path: Path) -> Path:
+    torch.save({"model": model, "train_args": {}}, path)
+    return path
+
+
+def test_all_of_a_checkpoint_follows(tmp_path: Path) -> None:
+    """What a checkpoint holds beside its weights would be lost: keypoints, channels, the text of open vocabularies."""
+    pose = scaled({**host.load_yaml("yolov8-pose.yaml"), "kpt_shape": [4, 2], "nc": 2, "channels": 1})
+    source = checkpoint(seeded(pose), tmp_path / "pose.pt")
+    yolo_attn.insert("yolov8n-pose.yaml", "SE", "sppf", weights=source, out=tmp_path / "pose_se.pt")
+    made = YOLO(str(tmp_path / "pose_se.pt")).model
+    assert made.yaml["kpt_shape"] == [4, 2] and made.yaml["channels"] == 1 and len(made.names) == 2
+    world = checkpoint(seeded(scaled(host.load_yaml("yolov8-world.yaml"))).half().float(), tmp_path / "world.pt")
+    yolo_attn.insert("yolov8n-world.yaml", "SE", "sppf", weights=world, out=tmp_path / "world_se.pt")
+    want, got = (YOLO(str(p)).model for p in (world, tmp_path / "world_se.pt"))
+    assert torch.equal(want.txt_feats, got.txt_feats)
+    assert all(torch.equal(a, b) for a, b in zip(outputs(want), outputs(got), strict=True))
+
+
 @pytest.mark.parametrize("call, message", [
     (lambda: yolo_attn.insert("yolov8n.yaml", "SE", "p7"), r"no place 'p7'.* There are sppf \(9\), p2 \(2\), p3 \(4\)"),
     (lambda: yolo_attn.insert("yolov8n.yaml", "SE", "nek"), "no place 'nek'. Did you mean neck"),
@@ -224,6 +295,15 @@ def test_written_file(tmp_path: Path, monkeypatch) -> None:
     (lambda: yolo_attn.remove("yolov8n.yaml", "SE"), "no place 'SE'"),
     (lambda: yolo_attn.insert("yolov8n.yaml", "SE", 9, out="my.pt"), "must end in .pt with weights"),
     (lambda: yolo_attn.insert("nothing.yaml", "SE", 9), "nothing.yaml"),
+    (lambda: yolo_attn.insert("yolov8n.pt", "SE", 9), "base: a model YAML is needed, got yolov8n.pt"),
+    (lambda: yolo_attn.insert({}, "SE", 9), "base: backbone must be a list of rows"),
+    (lambda: yolo_attn.insert("yolov8n.yaml", [], 9), "module must be a name or number, or several, got"),
+    (lambda: yolo_attn.insert("yolov8n.yaml", "SE", None), "at must be a name or number, or several, got None"),
+    (lambda: yolo_attn.insert("yolov8n.yaml", "SE", 9.0), "no place 9.0"),
+    (lambda: yolo_attn.insert("yolov8n.yaml", "SE", 9, out="nofolder/x.yaml"), "out: there is no folder nofolder"),
+    (lambda: yolo_attn.replace("yolov8n.yaml", "SE", 5), "the model can't be built: Sizes of tensors"),
+    (lambda: yolo_attn.replace("yolov8n.yaml", "Concat", 4), "the model can't be built: "),
+    (lambda: yolo_attn.remove("yolov8n.yaml", 0), "remove: a layer that reads the image"),
 ])  # fmt: skip
 def test_bad_input(call, message: str) -> None:
     """A user would not learn what exists."""

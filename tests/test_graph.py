@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,11 @@ def test_every_edge_stays_with_the_module_in_between(model: dict, data) -> None:
     assert new == after + 1 and graph.rows(model)[new][2] == "New"
     inserted = id(graph.rows(model)[new])
     assert set(edges(model)) == {(inserted if s == place else s, d, k) for s, d, k in old} | {(place, inserted, 0)}
+    split = len(before["backbone"])
+    assert (len(model["backbone"]), len(model["head"])) == (
+        split + (after < split),
+        len(rows) - split + (after >= split),
+    )
     rest = [row for row in graph.rows(model) if id(row) != inserted]
     assert [row[1:] for row in rest] == [row[1:] for row in graph.rows(before)]
     assert [id(row) for row in rest] == [id(row) for row in rows]
@@ -71,12 +77,15 @@ def test_a_layer_beside_a_merge(model: dict, data) -> None:
     rows = graph.rows(model)
     after = data.draw(st.integers(0, len(rows) - 1))
     wanted = [id(rows[after]), *(-1 if s < 0 else id(rows[s]) for s in graph.sources(rows[after], after))]
-    new = graph.insert(model, after, [[after, *graph.sources(rows[after], after)], 1, "New", []])
-    row = graph.rows(model)[new]
-    if -1 not in wanted:  # the image is no layer
-        assert [s for s, d, _ in edges(model) if d == id(row)] == wanted
+    merge = [[after, *graph.sources(rows[after], after)], 1, "New", []]
+    if -1 in wanted:
+        with pytest.raises(ValueError, match="insert: a layer that reads the image"):
+            graph.insert(model, after, merge)
+    else:
+        new = graph.insert(model, after, merge)
+        assert [s for s, d, _ in edges(model) if d == id(graph.rows(model)[new])] == wanted
         graph.remove(model, new)
-        assert model == before
+    assert model == before
 
 
 def test_replace() -> None:

@@ -66,3 +66,4 @@ def test_first_difference() -> None:
     target = [Layer("Conv"), Layer("SE", True), Layer("C3k2"), Layer("Detect")]
     assert align(source, target) is None and first_difference(source, target) == 2
     assert first_difference(source, [Layer("Conv"), Layer("Detect")]) == 1
+    assert first_difference(source, [Layer("Conv"), Layer("SE", True), Layer("Detect")]) == 1  # in the place of C2f

@@ -53,6 +53,8 @@ def table() -> str:
 
 def _edit(verb: str, arguments: Sequence[str]) -> None:
     """Run an edit; a mistake is told in one line."""
+    from ruamel.yaml.error import YAMLError
+
     from . import document, edit
 
     function = getattr(edit, verb)
@@ -62,7 +64,7 @@ def _edit(verb: str, arguments: Sequence[str]) -> None:
     try:
         given = keywords(function, arguments)
         model = function(**given)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, SyntaxError, YAMLError) as error:
         sys.exit(f"yolo-attn {verb}: {error}")
     print(f"wrote {given['out']}" if "out" in given else document.dump(model), end="" if "out" not in given else "\n")
 

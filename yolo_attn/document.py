@@ -1,4 +1,5 @@
-"""The text of a model YAML: rows are changed, and every other byte, comments too, stays. Needs ruamel.yaml.
+"""The text of a model YAML: rows are changed, and every other byte, comments too, stays. Needs ruamel.yaml, for places
+in a text, and PyYAML, which Ultralytics reads with.
 
 Where a comment behind a row begins with the row's number, the number follows the row.
 """
@@ -6,20 +7,25 @@ Where a comment behind a row begins with the row's number, the number follows th
 from __future__ import annotations
 
 import copy
-import io
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ruamel.yaml import YAML
 
 from .graph import Model, rows
 
 PARTS = ("backbone", "head")
+READ = ("scale", "yaml_file")  # what Ultralytics adds when it reads a file
 Row = Sequence[Any]
 Edit = tuple[int, int, str]  # start, end, replacement
+
+
+class NotInPlace(ValueError):
+    """A text is written in a way that can't be changed in place."""
 
 
 def edited(text: str, model: Model, change: Callable[[Model], object], first_scale: str = "") -> str:
@@ -35,12 +41,31 @@ def edited(text: str, model: Model, change: Callable[[Model], object], first_sca
         The changed text.
 
     Raises:
-        ValueError: If a row that is changed or gets a neighbour is not written as [from, repeats, module, arguments].
+        NotInPlace: If the text can't be changed without writing it anew.
     """
     before = {part: list(model[part]) for part in PARTS}
     values = {id(row): copy.deepcopy(row) for part in PARTS for row in before[part]}
     numbers = {id(row): i for i, row in enumerate(rows(model))}
     change(model)
+    try:
+        text = _applied(text, _edits(text, model, before, values, numbers, first_scale))
+    except (AttributeError, KeyError, StopIteration, ValueError) as error:  # nodes that are no lists of rows
+        raise NotInPlace(f"{error}") from error
+    if not says(text, model, first_scale):
+        raise NotInPlace("its rows or scales are not written one on a line.")
+    return text
+
+
+def _edits(
+    text: str,
+    model: Model,
+    before: dict[str, list[Row]],
+    values: dict[int, Row],
+    numbers: dict[int, int],
+    first_scale: str,
+) -> list[Edit]:
+    """What has to be replaced in the text: rows before, their old values and numbers by identity, and rows now."""
+    newline = "\r\n" if "\r\n" in text else "\n"
     numbers_now = {id(row): i for i, row in enumerate(rows(model))}
     root = {key.value: value for key, value in YAML(typ="rt").compose(text).value}
     edits: list[Edit] = []
@@ -58,12 +83,25 @@ def edited(text: str, model: Model, change: Callable[[Model], object], first_sca
             else:
                 start, end = _line(text, anchor)
                 at = end if behind else start
-                edits.append((at, at, f"{text[start : anchor.start_mark.index]}{flow(row)}\n"))
-    if first_scale:
-        edits += _moved_first(text, root["scales"], first_scale)
+                edits.append((at, at, f"{text[start : anchor.start_mark.index]}{flow(row)}{newline}"))
+    return edits + (_moved_first(text, root["scales"], first_scale) if first_scale else [])
+
+
+def _applied(text: str, edits: list[Edit]) -> str:
+    """The text after all edits; of several at one place the first comes first."""
     for _, (start, end, new) in sorted(enumerate(edits), key=lambda e: (e[1][:2], e[0]), reverse=True):
         text = text[:start] + new + text[end:]
     return text
+
+
+def says(text: str, model: Model, first_scale: str = "") -> bool:
+    """Whether Ultralytics would read this model, and this scale by default, from a text."""
+    try:
+        read = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return False
+    want = {key: value for key, value in model.items() if key not in READ}
+    return read == want and (not first_scale or next(iter(read["scales"])) == first_scale)
 
 
 def flow(value: Any) -> str:
@@ -72,23 +110,27 @@ def flow(value: Any) -> str:
         return "{" + ", ".join(f"{flow(k)}: {flow(v)}" for k, v in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ", ".join(map(flow, value)) + "]"
-    writer, out = YAML(typ="safe"), io.StringIO()
-    writer.default_flow_style, writer.width = True, 1 << 20
-    writer.dump([value], out)  # in a list, where text with a comma must be quoted
-    return out.getvalue().strip()[1:-1]
+    text = yaml.safe_dump([value], default_flow_style=True, width=1 << 20, allow_unicode=True)
+    return text.strip()[1:-1]  # of a list, where text with a comma is quoted
 
 
 def dump(model: Model) -> str:
-    """A model as the text of a YAML, one row on a line."""
+    """A model as the text of a YAML, one row on a line, its scale first among the scales."""
     parts = []
     for key, value in model.items():
         if key in PARTS:
             parts.append(f"\n{key}:\n" + "".join(f"  - {flow(row)}\n" for row in value))
         elif key == "scales":
-            parts.append(f"{key}:\n" + "".join(f"  {name}: {flow(values)}\n" for name, values in value.items()))
-        elif key not in ("scale", "yaml_file"):  # what Ultralytics adds when it reads a file
+            order = sorted(value, key=lambda name: name != model.get("scale"))
+            parts.append(f"{key}:\n" + "".join(f"  {name}: {flow(value[name])}\n" for name in order))
+        elif key not in READ:
             parts.append(f"{key}: {flow(value)}\n")
     return "".join(parts)
+
+
+def read(path: Path) -> str:
+    """The text of a file, its line ends as they are."""
+    return path.read_bytes().decode("utf-8")
 
 
 def write(path: str | Path, text: str) -> None:
@@ -101,14 +143,16 @@ def write(path: str | Path, text: str) -> None:
     refuse_existing(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(text.encode("utf-8"))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise FileExistsError if there is a file of that name."""
+    """Raise an OSError if there is a file of that name, or no folder for it."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"out: there is no folder {path.parent}. Make it first.")
     if path.exists():
         raise FileExistsError(f"out: {path} exists. Remove it, or choose another name.")
 
@@ -117,9 +161,7 @@ def _line(text: str, node: Any) -> tuple[int, int]:
     """Where the lines of a row begin and end."""
     if node.flow_style is False:
         row = text[node.start_mark.index : node.end_mark.index].strip().partition("\n")[0]
-        raise ValueError(
-            f"line {node.start_mark.line + 1}: write the row as [from, repeats, module, arguments], not {row!r}."
-        )
+        raise ValueError(f"line {node.start_mark.line + 1} is not written as [...]: {row!r}.")
     start = text.rfind("\n", 0, node.start_mark.index) + 1
     end = text.find("\n", node.end_mark.index)
     return start, len(text) if end < 0 else end + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from . import document, graph
 from .patches import host
 from .patches import weights as checkpoints
-from .registry import Spec, find, get, suggest
+from .registry import Spec, find, get, specs, suggest
 
 MODES = ("residual", "plain")
 Base = str | Path | Mapping[str, Any]
@@ -48,7 +49,7 @@ def insert(
         ValueError: If there is no such module or place, or the result can't be built.
         FileExistsError: If `out` exists.
     """
-    modules = [get(name) for name in ([module] if isinstance(module, str) else module)]
+    modules = [get(name) for name in _several("module", module)]
     if mode not in MODES:
         raise ValueError(f"insert: mode must be one of {', '.join(MODES)}, got {mode!r}. Choose one of these.")
     arguments = _arguments(args)
@@ -116,7 +117,7 @@ def remove(base: Base, at: Places, out: str | Path | None = None, weights: str |
     def change(model: graph.Model, layers: list[int]) -> None:
         for layer in reversed(layers):
             row = graph.rows(model)[layer]
-            if len(graph.sources(row, layer)) > 1 and row[2] != "Residual":
+            if len(graph.sources(row, layer)) > 1 and row[2] not in _written(get("Residual")):
                 raise ValueError(
                     f"remove: layer {layer} ({row[2]}) merges several inputs, and what used it needs one. "
                     "Replace it instead, by Concat for example."
@@ -145,9 +146,11 @@ def places(d: graph.Model, maps: Sequence[host.Map | None]) -> dict[str, list[in
 
 
 def _insert(model: graph.Model, layer: int, spec: Spec, args: list[Any], mode: str) -> None:
+    name = host.row_name(spec)
+    wrapped = [name, *copy.deepcopy(args)]
     if spec.channels != "fuse":
         bare = mode == "plain" or spec.identity
-        graph.insert(model, layer, [-1, 1, spec.name, [*args]] if bare else [-1, 1, "Residual", [spec.name, *args]])
+        graph.insert(model, layer, [-1, 1, name, wrapped[1:]] if bare else [-1, 1, "Residual", wrapped])
         return
     row = graph.rows(model)[layer]
     if row[2] != "Concat":
@@ -156,9 +159,9 @@ def _insert(model: graph.Model, layer: int, spec: Spec, args: list[Any], mode: s
             "Give at=concat, or the number of a Concat."
         )
     if mode == "plain":
-        graph.replace(model, layer, spec.name, args)
+        graph.replace(model, layer, name, wrapped[1:])
     else:
-        graph.insert(model, layer, [[layer, *graph.sources(row, layer)], 1, "Residual", [spec.name, *args]])
+        graph.insert(model, layer, [[layer, *graph.sources(row, layer)], 1, "Residual", wrapped])
 
 
 def _edit(
@@ -173,20 +176,47 @@ def _edit(
     target = Path(out) if out is not None else None
     if target is not None:
         document.refuse_existing(target)
-        if target.suffix != (".yaml" if weights is None else ".pt"):
+        if target.suffix not in ((".yaml", ".yml") if weights is None else (".pt",)):
             raise ValueError(f"out: {out} must end in .pt with weights, and in .yaml without. Give the other ending.")
-    d = copy.deepcopy(dict(base)) if isinstance(base, Mapping) else host.load_yaml(base)
-    layers = (_of_module(d, at) if by_module else []) or _layers(d, at)
+    d = _load(base)
+    layers = _layers(d, at, by_module)
     if target is None or weights is not None:
         change(d, layers)
+        host.measure(d)  # builds it
+        if target is not None:
+            checkpoints.save(d, str(weights), target)
+        return d
+    scale = _first_scale(d, target)
+    try:
+        text = document.dump(d) if isinstance(base, Mapping) else document.read(host.yaml_path(base))
+        text = document.edited(text, d, lambda model: change(model, layers), scale)
+    except document.NotInPlace as error:
+        text = document.dump(d)
+        warnings.warn(f"{out} is without the comments of {base}: {error}", stacklevel=3)
+    host.measure(d)
+    document.write(target, text)
+    return d
+
+
+def _load(base: Base) -> dict[str, Any]:
+    """The model of a base, whose rows are lists of their own."""
+    if isinstance(base, Mapping):
+        d = copy.deepcopy(dict(base))
+    elif str(base).endswith((".yaml", ".yml")):
+        d = host.load_yaml(base)
     else:
-        text = document.dump(d) if isinstance(base, Mapping) else host.yaml_path(base).read_text(encoding="utf-8")
-        text = document.edited(text, d, lambda model: change(model, layers), _first_scale(d, target))
-    host.measure(d)  # builds it
-    if target is not None and weights is None:
-        document.write(target, text)
-    elif target is not None:
-        checkpoints.save(d, str(weights), target)
+        raise ValueError(
+            f"base: a model YAML is needed, got {base}. Give yolov8n.yaml, say; a checkpoint goes into weights=."
+        )
+    for part in document.PARTS:
+        rows = d.get(part)
+        if (
+            not isinstance(rows, list)
+            or not rows
+            or not all(isinstance(r, (list, tuple)) and len(r) == 4 for r in rows)
+        ):
+            raise ValueError(f"base: {part} must be a list of rows [from, repeats, module, arguments], got {rows!r}.")
+        d[part] = [copy.deepcopy(list(row)) for row in rows]  # a YAML alias makes two rows one object
     return d
 
 
@@ -201,15 +231,17 @@ def _first_scale(d: graph.Model, out: Path) -> str:
     return "" if named or scale not in d.get("scales", {}) else scale
 
 
-def _layers(d: graph.Model, at: Places) -> list[int]:
-    """Numbers of the layers that places mean, sorted."""
+def _layers(d: graph.Model, at: Places, by_module: bool) -> list[int]:
+    """Numbers of the layers that places mean, sorted; with by_module names of registered modules are places too."""
     rows, maps = graph.rows(d), host.measure(d)
     named, last = places(d, maps), len(rows) - 2
     found: set[int] = set()
-    for place in [at] if isinstance(at, (str, int)) else at:
-        if isinstance(place, str) and place.lower() in named:
+    for place in _several("at", at):
+        if by_module and isinstance(place, str) and (layers := _of_module(d, place)):
+            found.update(layers)
+        elif isinstance(place, str) and place.lower() in named:
             found.update(named[place.lower()])
-        elif isinstance(place, int) and not isinstance(place, bool) and 0 <= place <= last:
+        elif type(place) is int and 0 <= place <= last:
             if maps[place] is None:
                 raise ValueError(
                     f"at: layer {place} ({rows[place][2]}) puts out a list or text, not one map. Choose another layer."
@@ -222,11 +254,30 @@ def _layers(d: graph.Model, at: Places) -> list[int]:
     return sorted(found)
 
 
-def _of_module(d: graph.Model, at: Places) -> list[int]:
-    """Numbers of the layers of a registered module, residual or plain; none if `at` names no module."""
-    spec = find(at) if isinstance(at, str) else None
-    rows = enumerate(graph.rows(d))
-    return [i for i, row in rows if spec and find(row[3][0] if row[2] == "Residual" else row[2]) is spec]
+def _of_module(d: graph.Model, name: str) -> list[int]:
+    """Numbers of the layers of a registered module, residual or plain; none if the name is of no module."""
+    spec = find(name) or next((s for s in specs() if s.full_name == name), None)
+    if spec is None:
+        return []
+    wrappers, meant = _written(get("Residual")), _written(spec)
+    return [
+        i
+        for i, row in enumerate(graph.rows(d))
+        if row[2] in meant or (row[2] in wrappers and row[3] and row[3][0] in meant)
+    ]
+
+
+def _written(spec: Spec) -> set[str]:
+    """The names by which a row can name a class."""
+    return {spec.name, f"yolo_attn.{spec.name}", spec.full_name}
+
+
+def _several(what: str, given: Any) -> list[Any]:
+    """One or several names or numbers as a list."""
+    several = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    if not several or any(each is None for each in several):
+        raise ValueError(f"{what} must be a name or number, or several, got {given!r}. Give at least one.")
+    return list(several)
 
 
 def _arguments(args: Mapping[str, Any] | Sequence[Any] | Any | None) -> list[Any]:

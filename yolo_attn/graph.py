@@ -34,9 +34,13 @@ def insert(model: Model, after: int, row: Row) -> int:
 
     Returns:
         The number of the new layer, after + 1.
+
+    Raises:
+        ValueError: If a list of sources holds the image, -1.
     """
     new = after + 1
     if isinstance(row[0], Sequence):
+        _refuse_image(row[0], "insert")
         row[0] = [f - new if f == after else f for f in row[0]]
     else:
         row[0] = -1
@@ -56,8 +60,12 @@ def remove(model: Model, layer: int) -> Row:
 
     Returns:
         The removed row.
+
+    Raises:
+        ValueError: If the row reads the image, which is no layer that others could use instead.
     """
     first = sources(rows(model)[layer], layer)[0]
+    _refuse_image([first], "remove")
     part, at = _position(model, layer, existing=True)
     removed = part[at]
     shift = {s: s - (s > layer) for s in range(-1, len(rows(model)))}
@@ -80,6 +88,11 @@ def _renumber(model: Model, moved: Callable[[int], int], shift: dict[int, int], 
             moved(s) - shift[i] if f < 0 else moved(s) for f, s in zip(_list(row[0]), sources(row, i), strict=True)
         ]
         row[0] = renumbered if isinstance(row[0], Sequence) else renumbered[0]
+
+
+def _refuse_image(layers: Sequence[int], verb: str) -> None:
+    if min(layers) < 0:
+        raise ValueError(f"{verb}: a layer that reads the image can't be replaced by its input. Choose another layer.")
 
 
 def _list(source: int | Sequence[int]) -> Sequence[int]:

@@ -57,7 +57,7 @@ def align(source: Sequence[Layer], target: Sequence[Layer]) -> list[int | None] 
     pairs: list[int | None] = [None] * len(target)
     i = j = 0
     while i <= last_s and j <= last_t:
-        _, di, dj = max(_steps(source, target, i, j, best), key=lambda step: (step[0], step[1] + step[2]))
+        _, di, dj = max(_steps(source, target, i, j, best), key=lambda step: step[0])  # the first of several
         if di and dj:
             pairs[j] = i
         i, j = i + di, j + dj
@@ -82,13 +82,14 @@ def _steps(source, target, i: int, j: int, best) -> list[tuple[int, int, int]]:
 
 
 def first_difference(source: Sequence[Layer], target: Sequence[Layer]) -> int:
-    """Number of the first target layer whose stock class is not the source's next one."""
+    """Number of the first target layer that has no counterpart, where the models can't be aligned."""
     stock = [layer.kind for layer in source if not layer.extra]
-    seen = 0
+    seen, last = 0, -1
     for j, layer in enumerate(target):
         if layer.extra:
             continue
         if seen == len(stock) or layer.kind != stock[seen]:
-            return j
-        seen += 1
+            missing = layer.kind in stock[seen + 1 : seen + 2]  # a stock layer is gone, maybe for a registered one
+            return last + 1 if missing else j
+        seen, last = seen + 1, j
     return len(target) - 1

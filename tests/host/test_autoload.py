@@ -89,7 +89,7 @@ def test_late_import_in_a_notebook(run) -> None:
     """A kernel where Ultralytics is loaded and a model is built could not use the plugin without a restart."""
     code = (
         "from ultralytics import YOLO; first = YOLO('yolov8n.yaml'); import yolo_attn; "
-        "second = YOLO('yolov8n-dattn.yaml'); print(type(second.model.model[10]).__name__)"
+        "second = YOLO('yolov8n-dattn-plain.yaml'); print(type(second.model.model[10]).__name__)"
     )
     assert run("python", "-c", code, YOLO_ATTN_AUTOLOAD="0").stdout.split()[-1] == "DAttention"
 

@@ -50,13 +50,41 @@ def test_the_optimizer_of_a_stock_model_is_untouched() -> None:
 
 @pytest.mark.parametrize("freeze, ours, listed, same", [
     (None, {10: "SE"}, "", ""), (0, {10: "SE"}, "", ""), (10, {10: "SE"}, "", ""), ([0, 1], {5: "SE"}, "", ""),
-    (10, {5: "SE"}, "5 (SE)", "11"), (10, {3: "SE", 11: "GCT"}, "3 (SE)", "11"),
-    ([0, 9], {5: "SE"}, "5 (SE)", "[0, 10]"),
+    (3, {1: "SE"}, "1 (SE)", "[0,2,3]"), (3, {1: "SE", 4: "GCT"}, "1 (SE)", "[0,2,3]"),
+    ([0, 2], {1: "SE"}, "1 (SE)", "[0,3]"), (30, {1: "SE"}, "1 (SE)", "[0,2,3,4,5]"),
 ])  # fmt: skip
 def test_freeze(freeze, ours: dict, listed: str, same: str) -> None:
     """freeze=10 would quietly leave the tenth stock layer free."""
-    line = f"freeze={freeze} counts rows, inserted ones too: {listed}. The same stock layers are freeze={same}."
-    assert trainer._frozen(freeze, ours, 24) == (line if listed else "")
+    line = f"freeze={freeze} counts rows, inserted ones too: {listed}. The stock layers alone are freeze={same}."
+    assert trainer._frozen(freeze, ours, 6) == (line if listed else "")
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_a_start_from_nothing_is_told(pretrained: bool, tmp_path, monkeypatch) -> None:
+    """A comparison of a fine-tuned model with one from random weights would go unnoticed."""
+
+    class Told(Exception):
+        pass
+
+    def stop(self) -> None:
+        raise Told
+
+    model = YOLO("yolov8n-se.yaml")
+    if pretrained:
+        source = YOLO("yolov8n.yaml")
+        source.ckpt = source.ckpt or {}
+        source.save(str(tmp_path / "source.pt"))
+        model.load(str(tmp_path / "source.pt"))
+    monkeypatch.setattr(BaseTrainer, "_setup_train", lambda self, *args: (self.setup_model(), stop(self)))
+    data = tmp_path / "data.yaml"
+    data.write_text(f"path: {tmp_path}\ntrain: .\nval: .\nnames: [a, b]\n")
+    (tmp_path / "labels").mkdir()
+    lines: list[str] = []
+    monkeypatch.setattr(trainer.LOGGER, "info", lambda text, *args: lines.append(str(text)))
+    with pytest.raises(Told):
+        model.train(data=str(data), epochs=1, project=str(tmp_path), plots=False)
+    told = [x for x in lines if "yolov8n-se.yaml starts from random weights; pretrained=yolov8n.pt" in x]
+    assert len(told) == (not pretrained)
 
 
 def test_inserted_layers_by_name() -> None:
@@ -76,3 +104,6 @@ def test_names_follow() -> None:
     other = DetectionModel("yolov8n-se.yaml", nc=3, verbose=False)
     other.load(source)
     assert other.names == {0: "0", 1: "1", 2: "2"}
+    wider = DetectionModel("yolov8s-se.yaml", verbose=False)  # takes few of the weights
+    wider.load(source)
+    assert wider.names[3] == "3"
