@@ -1,0 +1,78 @@
+"""What tests of insertions share: Ultralytics' models, seeded, and what they give."""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+import ultralytics
+from torch import Tensor, nn
+from ultralytics.utils import LOGGER
+from yolo_attn.patches import host, lookup
+
+from .conftest import SHARED
+
+MODELS = {p.name: p for p in sorted((Path(ultralytics.__file__).parent / "cfg" / "models").rglob("*.yaml"))}
+
+
+CANNOT = {"yolo11-cls-resnet18.yaml": "downloads torchvision's weights when it is built"}
+
+
+WEIGHTS = SHARED / "weights" / "yolov8n.pt"
+
+
+needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs the checkpoint of the shared folder")
+
+
+RESIDUAL = [n for n in sorted(p.name for p in lookup.CFG.glob("*.yaml")) if not re.search(r"plain|aff", n)]
+
+
+@contextmanager
+def logged():
+    """What Ultralytics logs meanwhile."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    LOGGER.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        LOGGER.removeHandler(handler)
+
+
+def transferred(model: nn.Module, source: nn.Module) -> tuple[int, int]:
+    """Load, and read the counts from the log."""
+    with logged() as lines:
+        model.load(source)
+    (line,) = [x for x in lines if x.startswith("Transferred")]
+    return tuple(map(int, re.match(r"Transferred (\d+)/(\d+) ", line).groups()))
+
+
+def outputs(model: nn.Module) -> list[Tensor]:
+    """All tensors that a model gives for one 64-pixel image."""
+    torch.manual_seed(3)
+
+    def flat(value) -> list[Tensor]:
+        if isinstance(value, Tensor):
+            return [value]
+        values = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else []
+        return [t for each in values for t in flat(each)]
+
+    with torch.no_grad():
+        return flat(model.eval()(torch.rand(1, 3, 64, 64)))
+
+
+def seeded(d: dict, like: nn.Module | None = None) -> nn.Module:
+    torch.manual_seed(0 if like is None else 1)
+    model = host.build(d)
+    if hasattr(like, "txt_feats"):  # stands for the text of an open-vocabulary model, drawn at random
+        model.txt_feats = like.txt_feats
+    return model
+
+
+def scaled(d: dict) -> dict:
+    return {**d, "scale": d.get("scale") or next(iter(d.get("scales") or {}), "")}
