@@ -15,7 +15,9 @@ from yolo_attn.modules import Residual
 
 
 def optimizer(model: torch.nn.Module, name: str) -> torch.optim.Optimizer:
-    own = SimpleNamespace(args=SimpleNamespace(lr0=0.01, warmup_bias_lr=0.1, optimizer=name), data={"nc": 3})
+    own = SimpleNamespace(
+        args=SimpleNamespace(lr0=0.01, momentum=0.9, warmup_bias_lr=0.1, optimizer=name), data={"nc": 3}
+    )
     return BaseTrainer.build_optimizer(own, model, name=name, lr=0.01, momentum=0.9, decay=5e-4, iterations=100)
 
 
