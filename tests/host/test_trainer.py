@@ -22,7 +22,7 @@ def optimizer(model: torch.nn.Module, name: str) -> torch.optim.Optimizer:
 
 
 @pytest.mark.parametrize("name", ["AdamW", "SGD", "auto"])
-def test_gates_learn_faster(name: str) -> None:
+def test_gates_learn_faster(name: str, monkeypatch) -> None:
     """A gate would stay so small that the module behind it neither acts nor learns."""
     plain, ours = (
         DetectionModel("yolov8n.yaml", verbose=False),
@@ -30,9 +30,14 @@ def test_gates_learn_faster(name: str) -> None:
     )
     gates = {id(m.gamma) for m in ours.modules() if isinstance(m, Residual)}
     groups = optimizer(ours, name).param_groups
+    extended = BaseTrainer.build_optimizer
+    monkeypatch.setattr(BaseTrainer, "build_optimizer", extended.__wrapped__)
+    ordinary = {id(p): g["lr"] for g in optimizer(ours, name).param_groups for p in g["params"]}
+    monkeypatch.setattr(BaseTrainer, "build_optimizer", extended)
     fast = [g for g in groups if any(id(p) in gates for p in g["params"])]
     assert {id(p) for g in fast for p in g["params"]} == gates and len(gates) == 3
-    assert all(g["lr"] == pytest.approx(groups[0]["lr"] * trainer.GATE_LR_FACTOR) for g in fast)
+    factor = {id(p): g["lr"] / ordinary[id(p)] for g in groups for p in g["params"]}
+    assert factor == {k: pytest.approx(trainer.GATE_LR_FACTOR if k in gates else 1) for k in ordinary}
     assert all(g["weight_decay"] == 0 for g in fast)
     assert sorted(id(p) for g in groups for p in g["params"]) == sorted(id(p) for p in ours.parameters())
     assert len(optimizer(plain, name).param_groups) == len(groups) - len(fast)
