@@ -42,11 +42,11 @@ def _following(stock: Callable) -> Callable:
         if kept is None:
             LOGGER.warning(_unaligned(source, have, want))
             return stock(self, weights, verbose)
-        with _reported(self, source, want, kept):
+        with _reported(self, source, have, want, kept):
             result = stock(self, view(source, kept), verbose)
         names = getattr(source, "names", None) or {}
         placeholders = getattr(self, "names", None) == {i: str(i) for i in range(len(names))}
-        if placeholders and not hasattr(self, "set_classes") and not lost(self, source):  # as upstream does
+        if placeholders and not hasattr(self, "set_classes") and not lost(self, source, have, kept):  # as upstream does
             self.names = dict(names)
         return result
 
@@ -71,11 +71,13 @@ def view(source: Model, kept: Sequence[int | None]) -> Model:
 
 
 @contextmanager
-def _reported(model: Model, source: Model, want: list[Layer], kept: Sequence[int | None]) -> Iterator[None]:
+def _reported(
+    model: Model, source: Model, have: list[Layer], want: list[Layer], kept: Sequence[int | None]
+) -> Iterator[None]:
     """Say what happened in the place of upstream's line, which counts the new layers' tensors as missed."""
     new = {i: layer.name for i, (layer, k) in enumerate(zip(want, kept, strict=True)) if k is None and layer.extra}
     tensors = sum(len(model.model[i].state_dict()) for i in new)
-    gone = {i: layer.name for i, layer in enumerate(host.layers(source)) if layer.extra and i not in kept}
+    gone = {i: layer.name for i, layer in enumerate(have) if layer.extra and i not in kept}
 
     def rewrite(record: logging.LogRecord) -> bool:
         if said := re.match(r"Transferred (\d+)/(\d+) items", str(record.msg)):
@@ -122,7 +124,8 @@ def save(d: Mapping[str, Any], weights: str, out: Path) -> None:
     task = {key: source.yaml[key] for key in ("nc", "kpt_shape", "channels") if key in source.yaml}
     model = host.build({**d, **task})
     model.load(source)
-    if missed := lost(model, source):
+    have = host.layers(source)
+    if missed := lost(model, source, have, counterparts(have, host.layers(model)) or []):
         raise ValueError(
             f"weights: {len(missed)} of {len(source.state_dict())} tensors of {weights} have no place in the model, "
             f"{missed[0]} first. Take a base of the same family, task and scale."
@@ -141,10 +144,8 @@ def save(d: Mapping[str, Any], weights: str, out: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def lost(model: Model, source: Model) -> list[str]:
+def lost(model: Model, source: Model, have: Sequence[Layer], kept: Sequence[int | None]) -> list[str]:
     """Names of the source's tensors, apart from those of removed registered modules, that have no place in a model."""
-    have = host.layers(source)
-    kept = counterparts(have, host.layers(model)) or []
     stock = {f"model.{i}." for i, layer in enumerate(have) if not layer.extra}
     unplaced = [k for k in source.state_dict() if k.startswith(tuple(stock - {f"model.{i}." for i in kept}))]
     own = model.state_dict()
