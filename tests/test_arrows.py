@@ -12,7 +12,7 @@ FILES = [*sorted((ROOT / "yolo_attn").rglob("*.py")), *sorted((ROOT / "patches")
 KNOWS_ULTRALYTICS = ("patches/", "yolo_attn/compare/", "yolo_attn/viz.py", "yolo_attn/cli.py", "yolo_attn/measure.py")
 STANDARD_ONLY = ("yolo_attn/registry.py", "yolo_attn/rows.py", "patches/autoload/")
 ALLOWED = {
-    "yolo_attn/modules/": {"torch", "einops"},
+    "yolo_attn/modules/": {"torch", "torchvision", "einops"},
     "yolo_attn/data.py": {"cv2", "numpy"},
     "yolo_attn/__init__.py": set(),
 }  # third-party packages, where fewer are allowed than pyproject.toml names

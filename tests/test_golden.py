@@ -3,84 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-
-from yolo_attn.modules import AFF, DAF, GCT, MS_CAM, SE, DAttention, iAFF
-from yolo_attn.modules.dat import LayerScale, TransformerMLP, TransformerMLPWithConv
-from yolo_attn.modules.dattention import LayerNormProxy
+from torch import Tensor
 
 from .golden import ROOT, Case, cases
-
-
-@dataclass(frozen=True)
-class Ours:
-    """Our counterpart of an official class: how to build it, its parameters' names, how to call it."""
-
-    build: Callable[..., nn.Module]
-    names: dict[str, str] = field(default_factory=dict)  # official prefix -> ours
-    call: Callable[..., Any] = lambda module, *inputs: module(*inputs)
-    bugs: dict[str, Callable[[Case], bool]] = field(default_factory=dict)  # reason -> whether the case shows the bug
-    refuses: Callable[[Case], bool] = lambda case: False  # options that our class doesn't take
-
-
-def dattention(n_heads, n_head_channels, **official):
-    flags = {"none": not official.pop("use_pe"), "dwc": official.pop("dwc_pe")}
-    flags |= {"fixed": official.pop("fixed_pe"), "log_cpb": official.pop("log_cpb"), "table": True}  # in this order
-    names = {"n_groups": "num_groups", "ksize": "kernel_size", "offset_range_factor": "offset_range"}
-    official.pop("kv_size")  # official code ignores it
-    options = {names.get(k, k): v for k, v in official.items()}
-    return DAttention(
-        n_heads * n_head_channels, num_heads=n_heads, pe=next(pe for pe, on in flags.items() if on), **options
-    )
-
-
-def timm_se(channels, rd_ratio=1 / 16, rd_channels=None, rd_divisor=8, bias=True):
-    rounded = max(rd_divisor, int(channels * rd_ratio + rd_divisor / 2) // rd_divisor * rd_divisor)
-    return SE(channels, bias=bias, hidden_dim=rd_channels or rounded)
-
-
-def one_free_key(case: Case) -> bool:
-    """A single key point on an axis that may move freely: its stored grid position is infinite."""
-    free = case.about["constructor_kwargs"]["offset_range_factor"] < 0
-    return free and not case.part("out")["reference"].isfinite().all()
-
-
-def even_kernel(case: Case) -> bool:
-    options = case.about["constructor_kwargs"]
-    return options["ksize"] % 2 == 0 and options["ksize"] != options["stride"]
-
-
-TABLE = {
-    "DAT.DAttentionBaseline": Ours(
-        dattention,
-        call=DAttention.attend,
-        bugs={"a grid of one point lies at infinity and is clamped to the corner; ours is at the centre": one_free_key},
-        refuses=even_kernel,  # one row and column of keys too many
-    ),
-    "DAT.LayerNormProxy": Ours(LayerNormProxy),
-    "DAT.LayerScale": Ours(lambda dim, init_values=1e-5: LayerScale(dim, init_values)),
-    "DAT.TransformerMLP": Ours(lambda channels, expansion, drop=0.0: TransformerMLP(channels, expansion, drop)),
-    "DAT.TransformerMLPWithConv": Ours(
-        lambda channels, expansion, drop=0.0: TransformerMLPWithConv(channels, expansion, drop)
-    ),
-    "GCT.GCT": Ours(
-        lambda num_channels, epsilon=1e-5, mode="l2", after_relu=False: GCT(num_channels, epsilon, mode, after_relu)
-    ),
-    "open-aff.DAF": Ours(lambda: DAF(1, in_channels=[1, 1])),  # no parameters: any width
-    "open-aff.MS_CAM": Ours(lambda channels=64, r=4: MS_CAM(channels, r)),
-    "open-aff.AFF": Ours(lambda channels=64, r=4: AFF(channels, r)),
-    "open-aff.iAFF": Ours(lambda channels=64, r=4: iAFF(channels, r)),
-    "SE.SEPaper": Ours(
-        lambda channel, reduction=16, bias=True: SE(channel, reduction, bias), {"fc.0.": "fc1.", "fc.2.": "fc2."}
-    ),
-    "SE.timm_SEModule": Ours(timm_se),
-}  # official symbol -> our class and argument names
+from .official import TABLE, Ours
 
 
 def our_name(ours: Ours, official: str) -> str:

@@ -79,6 +79,7 @@ def swallows_typos(self, dim, **rest):
     (lambda: yolo_attn.register(type("Gate", (), {})), TypeError, "Gate must be a torch.nn.Module"),
     (lambda: yolo_attn.register(channels="out")(Plain), TypeError, "Plain must take 2 .*, those of its output"),
     (lambda: yolo_attn.register(repeats=True)(Plain), TypeError, "Plain must take 2 arguments: .*, the repeats"),
+    (lambda: yolo_attn.register(stride="step")(Plain), TypeError, "Plain must take step, which is to be its stride"),
     (lambda: yolo_attn.register(channels="some")(Plain), ValueError, "one of same, out, fuse, wrap or a function"),
     (lambda: yolo_attn.register(channels="fuse")(Plain), TypeError, "Plain must take in_channels"),
     (lambda: yolo_attn.register(cls(f=None)), ValueError, "Plain must not define f, which Ultralytics overwrites"),

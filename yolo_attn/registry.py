@@ -28,6 +28,7 @@ class Spec:
             scaled by width and max_channels), "fuse" (several inputs; the row's first argument is c2, by default the
             width of the first input; the class takes `in_channels`), "wrap" (the row's arguments are the row of another
             module, inside; c2 = c1), or a function (c1, *arguments) -> c2.
+        stride: Name of the constructor argument that divides height and width, rounded up; "" where they stay.
         repeats: Whether the class takes the depth-scaled number of repeats itself, as the argument after the channels.
         tiny: Constructor arguments of the smallest instance worth testing.
         identity: Whether a new instance passes its input on unchanged, as a gate that starts open does.
@@ -39,6 +40,7 @@ class Spec:
     cls: type
     paper: str = ""
     channels: str | Callable[..., int] = "same"
+    stride: str = ""
     repeats: bool = False
     tiny: tuple = (8,)
     identity: bool = False
@@ -66,7 +68,7 @@ def register(cls: Any = None, /, *, name: str | None = None, **about: Any) -> An
     Args:
         cls: The class, when used as a plain `@register`.
         name: The name in YAML rows; the class name by default.
-        **about: The other fields of `Spec`: paper, channels, repeats, tiny, identity, stands_for, licence.
+        **about: The other fields of `Spec`: paper, channels, stride, repeats, tiny, identity, stands_for, licence.
 
     Returns:
         The class, unchanged.
@@ -125,6 +127,8 @@ def _check(spec: Spec) -> None:
                 f"{name}({parameter}) must be a plain parameter, because YAML rows pass arguments by position and by "
                 "name. Name every argument.",
             )
+    if spec.stride and spec.stride not in spec.parameters:
+        refuse(TypeError, f"{name} must take {spec.stride}, which is to be its stride. Add the argument.")
     if spec.channels == "fuse" and "in_channels" not in spec.parameters:
         refuse(TypeError, f"{name} must take in_channels, the widths of its inputs. Add the argument.")
     needed = 1 + (spec.channels == "out") + spec.repeats

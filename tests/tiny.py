@@ -1,0 +1,50 @@
+"""Tiny instances of the registered modules, with generic parameters, and inputs that suit them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import yolo_attn
+
+NAMES = [name for name in yolo_attn.names() if yolo_attn.get(name).full_name.startswith("yolo_attn.")]
+
+
+def arguments(name: str) -> dict:
+    """Constructor arguments of the tiny instance by name, defaults included."""
+    spec = yolo_attn.get(name)
+    given = dict(zip(spec.parameters, spec.tiny, strict=False))
+    return {k: given.get(k, p.default) for k, p in spec.parameters.items()}
+
+
+def build(name: str) -> nn.Module:
+    """A tiny instance in eval mode whose parameters are generic: no zeros or ones left from initialisation."""
+    torch.manual_seed(0)
+    spec = yolo_attn.get(name)
+    return generic(spec.cls(*spec.tiny))
+
+
+def generic(module: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_(torch.randn_like(p) * 0.3)
+        for norm in (m for m in module.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.running_mean.normal_(std=0.3)
+            norm.running_var.uniform_(0.5, 1.5)
+    return module.eval()
+
+
+def inputs(name: str, size: tuple[int, int] = (7, 5), batch: int = 2) -> list[Tensor]:
+    """Maps for the tiny instance: one, or as many as it fuses."""
+    torch.manual_seed(1)
+    spec = yolo_attn.get(name)
+    dim = spec.tiny[0]
+    widths = (arguments(name)["in_channels"] or [dim, dim]) if spec.channels == "fuse" else [dim]
+    return [torch.randn(batch, width, *size) for width in widths]
+
+
+def output_shape(name: str, batch: int, size: tuple[int, int]) -> tuple[int, ...]:
+    """What the registry promises of the tiny instance."""
+    spec = yolo_attn.get(name)
+    stride = arguments(name)[spec.stride] if spec.stride else 1
+    return (batch, spec.tiny[spec.channels == "out"], *(-(-n // stride) for n in size))

@@ -1,0 +1,70 @@
+"""Groups of adjacent or dilated positions of a map, for attention inside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A map cut into groups of gh x gw positions, after padding it to whole groups.
+
+    Attributes:
+        size: Height and width of the map.
+        group: Height and width (gh, gw) of a group.
+        interval: Distance between the neighbours in a group: 1 makes windows, I makes groups of every I-th position.
+        split_padding: Whether the padding is shared by both sides, the smaller half at the top and left, and not all at
+            the bottom and right.
+    """
+
+    size: tuple[int, int]
+    group: tuple[int, int]
+    interval: int = 1
+    split_padding: bool = False
+
+    @property
+    def padding(self) -> tuple[int, int, int, int]:
+        """Rows and columns to add at the left, right, top and bottom."""
+        y, x = (-n % (g * self.interval) for n, g in zip(self.size, self.group, strict=True))
+        top, left = (y // 2, x // 2) if self.split_padding else (0, 0)
+        return left, x - left, top, y - top
+
+    def split(self, x: Tensor) -> Tensor:
+        """Maps (B, H, W, C), padded with zeros, as groups (B, groups, gh gw, C); members in the order of the map."""
+        left, right, top, bottom = self.padding
+        if any(self.padding):
+            x = F.pad(x, (0, 0, left, right, top, bottom))
+        return rearrange(
+            x,
+            "b (rh gh ih) (rw gw iw) c -> b (rh rw ih iw) (gh gw) c",
+            gh=self.group[0],
+            gw=self.group[1],
+            ih=self.interval,
+            iw=self.interval,
+        )
+
+    def join(self, groups: Tensor) -> Tensor:
+        """The inverse of split: groups (B, groups, gh gw, C) as maps (B, H, W, C) without the padding."""
+        (h, w), (left, _, top, bottom) = self.size, self.padding
+        x = rearrange(
+            groups,
+            "b (rh rw ih iw) (gh gw) c -> b (rh gh ih) (rw gw iw) c",
+            rh=(h + top + bottom) // (self.group[0] * self.interval),
+            ih=self.interval,
+            iw=self.interval,
+            gh=self.group[0],
+            gw=self.group[1],
+        )
+        return x[:, top : top + h, left : left + w]
+
+    def real(self, device: torch.device) -> Tensor | None:
+        """Which members are positions of the map and not padding, (groups, gh gw), or None where all are."""
+        if not any(self.padding):
+            return None
+        inside = torch.ones(1, *self.size, 1, dtype=torch.bool, device=device)
+        return self.split(inside)[0, ..., 0]
