@@ -4,14 +4,16 @@ REFERENCES maps a registered name to a function (module, *inputs) -> output that
 options, and nothing else of it.
 """
 
-from . import aff, dat, gct, residual, se
+from . import aff, dat, gct, msda, residual, se
 
 REFERENCES = {
     "AFF": aff.aff,
     "DAF": aff.daf,
     "DATBlock": dat.block,
     "DAttention": dat.attention,
+    "DeformableTransformerEncoderLayer": msda.encoder_layer,
     "GCT": gct.gct,
+    "MSDeformAttn": msda.attention,
     "MS_CAM": aff.ms_cam,
     "Residual": residual.residual,
     "SE": se.se,

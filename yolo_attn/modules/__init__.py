@@ -4,7 +4,20 @@ from .aff import AFF, DAF, MS_CAM, iAFF
 from .dat import DATBlock
 from .dattention import DAttention
 from .gct import GCT
+from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .residual import Residual
 from .se import SE
 
-__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "Residual", "iAFF"]
+__all__ = [
+    "AFF",
+    "DAF",
+    "GCT",
+    "MS_CAM",
+    "SE",
+    "DATBlock",
+    "DAttention",
+    "DeformableTransformerEncoderLayer",
+    "MSDeformAttn",
+    "Residual",
+    "iAFF",
+]

@@ -45,6 +45,22 @@ def divisible(module: nn.Module, total: str, by: str, **values: int) -> None:
         )
 
 
+def heads(module: nn.Module, dim: int, num_heads: int, head_dim: int | None, default: int = 8) -> int:
+    """The number of heads, given as it is or by the channels per head; ValueError unless it divides the channels."""
+    if head_dim is not None:
+        positive(module, head_dim=head_dim)
+        divisible(module, "dim", "head_dim", dim=dim, head_dim=head_dim)
+        if num_heads not in (default, dim // head_dim):
+            raise ValueError(
+                f"{type(module).__name__}: give num_heads or head_dim, got {num_heads} and {head_dim} with {dim} "
+                "channels. Leave one out."
+            )
+        return dim // head_dim
+    positive(module, num_heads=num_heads)
+    divisible(module, "dim", "num_heads", dim=dim, num_heads=num_heads)
+    return num_heads
+
+
 def one_of(module: nn.Module, name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise ValueError unless the value is among the choices."""
     if value not in choices:

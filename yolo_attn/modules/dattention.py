@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register
-from ._checks import boolean, divisible, number, one_of, positive
+from ._checks import boolean, divisible, heads, number, one_of, positive
 from ._sampling import at_least_float32, sample
 
 POSITION_ENCODINGS = ("dwc", "fixed", "log_cpb", "table", "none")
@@ -84,17 +84,7 @@ class DAttention(nn.Module):
     ) -> None:
         super().__init__()
         positive(self, dim=dim, num_groups=num_groups, stride=stride, kernel_size=kernel_size)
-        if head_dim is not None:
-            positive(self, head_dim=head_dim)
-            divisible(self, "dim", "head_dim", dim=dim, head_dim=head_dim)
-            if num_heads not in (8, dim // head_dim):  # 8 is the default
-                raise ValueError(
-                    f"DAttention: give num_heads or head_dim, got {num_heads} and {head_dim} with {dim} channels. "
-                    "Leave one out."
-                )
-            num_heads = dim // head_dim
-        positive(self, num_heads=num_heads)
-        divisible(self, "dim", "num_heads", dim=dim, num_heads=num_heads)
+        num_heads = heads(self, dim, num_heads, head_dim)
         divisible(self, "dim", "num_groups", dim=dim, num_groups=num_groups)
         one_of(self, "pe", pe, POSITION_ENCODINGS)
         number(self, offset_range=offset_range)

@@ -1,0 +1,246 @@
+"""Multi-scale deformable attention (Deformable DETR: Zhu et al., ICLR 2021)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from ..registry import register
+from ._checks import heads, number, positive
+from ._sampling import at_least_float32, sample
+
+PAPER = "arXiv:2010.04159"
+
+
+def multi_scale_deformable_attention(
+    value: Tensor, shapes: Sequence[Sequence[int]], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """Weighted sum of bilinear samples of several maps; outside a map is zero.
+
+    Args:
+        value: L maps, flattened and one behind the other, (B, S, heads, d), where S is the sum of all H_l W_l.
+        shapes: Height and width (H_l, W_l) of each map.
+        locations: Sampling points (B, N, heads, L, P, 2) as (x, y), 0 to 1 from edge to edge of a map.
+        weights: Weights (B, N, heads, L, P) of the samples.
+
+    Returns:
+        Result (B, N, heads d) in the type of value.
+    """
+    maps = value.split([h * w for h, w in shapes], 1)
+    out = value.new_zeros(())
+    # one map at a time: the samples of all at once would be L times as much memory
+    for flat, (h, _), points, weight in zip(maps, shapes, locations.unbind(3), weights.unbind(3), strict=True):
+        level = rearrange(flat, "b (h w) n c -> (b n) c h w", h=h)
+        grid = rearrange(2 * at_least_float32(points) - 1, "b q n p xy -> (b n) q p xy")
+        samples = sample(level, grid.flip(-1), align_corners=False)  # (B heads) d N P
+        out = out + (samples * rearrange(weight, "b q n p -> (b n) 1 q p")).sum(-1)
+    return rearrange(out, "(b n) c q -> b q (n c)", n=value.shape[2])
+
+
+@register(paper=PAPER, channels="fuse", tiny=(8, 2, 3, (6, 8)), licence="Apache-2.0")
+class MSDeformAttn(nn.Module):
+    """Multi-scale deformable attention: every pixel of the first map looks at a few points of its own in all maps.
+
+    Args:
+        dim: Number of channels C of the result.
+        num_heads: Number of attention heads; each has a contiguous block of C / num_heads channels.
+        num_points: Number P of points for each query, head and map.
+        in_channels: Widths of the inputs, L of them, the queries' map first; one that is not C is projected by a 1x1
+            convolution. Two of C by default.
+        head_dim: Channels per head, in place of num_heads.
+
+    Shape:
+        L inputs (B, C_l, H_l, W_l), as a list or as several arguments, of any sizes H_l, W_l >= 1; output
+        (B, C, H_1, W_1).
+
+    Raises:
+        ValueError: If a number is not positive, heads don't divide the channels, or the inputs are not those of
+            in_channels.
+
+    References:
+        Zhu et al., ICLR 2021, arXiv:2010.04159, eq. 3, appendix A.2; initialised as there. Differs: queries are the
+        pixels of one map, without an embedding: that of its level would be a constant, which the biases hold already,
+        and that of the position would make a detector depend on where in the image an object is. No GroupNorm behind
+        the projections of the inputs. `attend` is the original for any queries.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int = 8,
+        num_points: int = 4,
+        in_channels: Sequence[int] | None = None,
+        head_dim: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_channels = [dim, dim] if in_channels is None else list(in_channels)
+        positive(self, dim=dim, num_points=num_points, inputs=len(self.in_channels))
+        positive(self, **{f"in_channels[{i}]": c for i, c in enumerate(self.in_channels)})
+        self.num_heads, self.num_points = heads(self, dim, num_heads, head_dim), num_points
+        samples = self.num_heads * len(self.in_channels) * num_points
+        self.proj = nn.ModuleList(nn.Identity() if c == dim else nn.Conv2d(c, dim, 1) for c in self.in_channels)
+        self.sampling_offsets = nn.Linear(dim, 2 * samples)
+        self.attention_weights = nn.Linear(dim, samples)
+        self.value_proj = nn.Linear(dim, dim)
+        self.output_proj = nn.Linear(dim, dim)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Points in a star, point p of head k at p pixels in direction k of the edge of a square, with equal weights."""
+        for layer in (self.sampling_offsets, self.attention_weights):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        for layer in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        angle = torch.arange(self.num_heads, dtype=torch.float32) * (2 * math.pi / self.num_heads)
+        star = torch.stack([angle.cos(), angle.sin()], -1)
+        star = star / star.abs().amax(-1, keepdim=True)
+        distance = torch.arange(1.0, self.num_points + 1)
+        bias = torch.einsum("nx,p->npx", star, distance)[:, None].expand(-1, len(self.in_channels), -1, -1)
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(bias.flatten())
+
+    def forward(self, x: Tensor | Sequence[Tensor], *others: Tensor) -> Tensor:
+        maps = self.project(x, *others)
+        return rearrange(self.attend_maps(maps), "b (h w) c -> b c h w", h=maps[0].shape[2])
+
+    def project(self, x: Tensor | Sequence[Tensor], *others: Tensor) -> list[Tensor]:
+        """The inputs of a forward as L maps of C channels."""
+        maps = [x, *others] if isinstance(x, Tensor) else list(x)
+        widths = [m.shape[1] for m in maps]
+        if widths != self.in_channels:
+            raise ValueError(
+                f"{type(self).__name__}: inputs must have {self.in_channels} channels, got {widths}. "
+                "Give in_channels, one width for each input."
+            )
+        return [proj(m) for proj, m in zip(self.proj, maps, strict=True)]
+
+    def attend_maps(self, maps: Sequence[Tensor]) -> Tensor:
+        """Result (B, H_1 W_1, C) for the pixels of the first of L maps (B, C, H_l, W_l), at the pixels' centres."""
+        value = torch.cat([flatten(m) for m in maps], 1)
+        first = maps[0]
+        dtype = torch.promote_types(first.dtype, torch.float32)
+        y, x = ((torch.arange(n, dtype=dtype, device=first.device) + 0.5) / n for n in first.shape[2:])
+        centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(1, -1, 1, 2)
+        return self.attend(flatten(first), centres, value, [m.shape[2:] for m in maps])
+
+    def attend(
+        self,
+        query: Tensor,
+        reference_points: Tensor,
+        value: Tensor,
+        shapes: Sequence[Sequence[int]],
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Attention of any queries.
+
+        Args:
+            query: Queries (B, N, C).
+            reference_points: Where each query is in each map, (B, N, L, 2) as (x, y), or boxes (B, N, L, 4) as
+                (x, y, w, h), 0 to 1 from edge to edge; a size of 1 in place of B, N or L holds for all.
+            value: L maps, flattened and one behind the other, (B, S, C), where S is the sum of all H_l W_l.
+            shapes: Height and width (H_l, W_l) of each map.
+            mask: Which positions of value are padding, (B, S), or None.
+
+        Returns:
+            Result (B, N, C).
+
+        Raises:
+            ValueError: If reference points are neither points nor boxes.
+        """
+        value = self.value_proj(value)
+        if mask is not None:
+            value = value.masked_fill(mask[..., None], 0)
+        offsets = rearrange(
+            at_least_float32(self.sampling_offsets(query)),
+            "b q (n l p xy) -> b q n l p xy",
+            n=self.num_heads,
+            l=len(shapes),
+            xy=2,
+        )
+        weights = rearrange(self.attention_weights(query), "b q (n lp) -> b q n lp", n=self.num_heads).softmax(-1)
+        reference = reference_points[:, :, None, :, None]  # B N 1 L 1 2|4
+        if reference.shape[-1] == 2:
+            unit = 1 / offsets.new_tensor([[w, h] for h, w in shapes])[:, None]  # offsets are in pixels of the map
+        elif reference.shape[-1] == 4:
+            unit = reference[..., 2:] / (2 * self.num_points)  # the last point of the star is on the edge of the box
+        else:
+            raise ValueError(
+                f"{type(self).__name__}: reference_points must be (x, y) or (x, y, w, h), got {reference.shape[-1]} "
+                "numbers. Give 2 or 4."
+            )
+        out = multi_scale_deformable_attention(
+            rearrange(value, "b s (n c) -> b s n c", n=self.num_heads),
+            shapes,
+            reference[..., :2] + offsets * unit,
+            rearrange(weights, "b q n (l p) -> b q n l p", l=len(shapes)),
+        )
+        return self.output_proj(out)
+
+
+@register(paper=PAPER, channels="fuse", tiny=(8, 2, 2, 2, 0.0, (8, 6)), licence="Apache-2.0")
+class DeformableTransformerEncoderLayer(nn.Module):
+    """The encoder layer of Deformable DETR for one map: LN(x + MSDeformAttn(x, all maps)), then LN(x + FFN(x)).
+
+    Args:
+        dim: Number of channels C of the result.
+        num_heads, num_points, head_dim: Those of MSDeformAttn.
+        mlp_ratio: Hidden width of the FFN over C.
+        drop: Dropout of attention's result and in the FFN in training.
+        in_channels: Widths of the inputs, the refined map first; one that is not C is projected by a 1x1 convolution.
+            Two of C by default.
+
+    Shape:
+        L inputs (B, C_l, H_l, W_l), as a list or as several arguments, of any sizes H_l, W_l >= 1; output
+        (B, C, H_1, W_1).
+
+    Raises:
+        ValueError: As MSDeformAttn does, or if the ratio gives no hidden channel or drop is not from 0 to 1.
+
+    References:
+        Zhu et al., ICLR 2021, arXiv:2010.04159, section 4.1, fig. 1. Differs: refines the first map only, with a row of
+        its own for each further one; no embeddings (see MSDeformAttn).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int = 8,
+        num_points: int = 4,
+        mlp_ratio: float = 4.0,
+        drop: float = 0.1,
+        in_channels: Sequence[int] | None = None,
+        head_dim: int | None = None,
+    ) -> None:
+        super().__init__()
+        positive(self, dim=dim)
+        number(self, low=1 / dim, mlp_ratio=mlp_ratio)
+        number(self, low=0, high=1, drop=drop)
+        self.self_attn = MSDeformAttn(dim, num_heads, num_points, in_channels, head_dim)
+        self.dropout1 = nn.Dropout(drop)
+        self.norm1 = nn.LayerNorm(dim)
+        self.linear1 = nn.Linear(dim, int(dim * mlp_ratio))
+        self.activation = nn.ReLU()
+        self.dropout2 = nn.Dropout(drop)
+        self.linear2 = nn.Linear(int(dim * mlp_ratio), dim)
+        self.dropout3 = nn.Dropout(drop)
+        self.norm2 = nn.LayerNorm(dim)
+        for layer in (self.linear1, self.linear2):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(self, x: Tensor | Sequence[Tensor], *others: Tensor) -> Tensor:
+        maps = self.self_attn.project(x, *others)
+        y = self.norm1(flatten(maps[0]) + self.dropout1(self.self_attn.attend_maps(maps)))
+        hidden = self.dropout2(self.activation(self.linear1(y)))
+        y = self.norm2(y + self.dropout3(self.linear2(hidden)))
+        return rearrange(y, "b (h w) c -> b c h w", h=maps[0].shape[2])
+
+
+def flatten(x: Tensor) -> Tensor:
+    """A map (B, C, H, W) as (B, H W, C)."""
+    return x.flatten(2).transpose(1, 2)
