@@ -37,7 +37,12 @@ def fused(module: str) -> Callable[[], Model]:
     return model
 
 
-DAT, AFF = "DAT: arXiv:2201.00520", "AFF: arXiv:2009.14082"
+def meeting(module: str) -> Callable[[], Model]:
+    """One width for the maps of all levels, as in Deformable DETR; four heads look in the four directions at first."""
+    return lambda: yolo_attn.insert(BASE, module, "neck", [256, {"num_heads": 4}])
+
+
+DAT, AFF, MSDA = "DAT: arXiv:2201.00520", "AFF: arXiv:2009.14082", "Deformable DETR: arXiv:2010.04159"
 MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
     "dattn": ("deformable attention after SPPF, starting as yolov8", DAT, after_sppf("DAttention")),
     "dattn-plain": (
@@ -52,6 +57,16 @@ MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
     "mscam": ("multi-scale channel attention after SPPF, starting as yolov8", AFF, after_sppf("MS_CAM")),
     "aff": ("attentional feature fusion in the place of every Concat", AFF, fused("AFF")),
     "iaff": ("iterative attentional feature fusion in the place of every Concat", AFF, fused("iAFF")),
+    "msda": (
+        "multi-scale deformable attention among the maps that feed the head, starting as yolov8",
+        MSDA,
+        meeting("MSDeformAttn"),
+    ),
+    "msda-encoder": (
+        "an encoder layer of Deformable DETR over the maps that feed the head, starting as yolov8",
+        MSDA,
+        meeting("DeformableTransformerEncoderLayer"),
+    ),
 }  # name: what it is, source, how it is made
 
 

@@ -35,6 +35,23 @@ def test_several_at_once() -> None:
     assert [i - 2 * k for k, i in enumerate(inserted[::2])] == [5, 10, 16, 19, 22]
 
 
+def test_maps_that_meet() -> None:
+    """A fusion at several places would leave one of the maps out, or get one that another has changed already."""
+    d = yolo_attn.insert("yolov8n.yaml", "MSDeformAttn", "neck", [256, {"num_heads": 4}])
+    module = ["MSDeformAttn", 256, {"num_heads": 4}]
+    assert d["head"][12:] == [
+        [[15, 15, 18, 21], 1, "Residual", module],
+        [[18, 18, 15, 21], 1, "Residual", module],
+        [[21, 21, 15, 18], 1, "Residual", module],
+        [[22, 23, 24], 1, "Detect", ["nc"]],
+    ]
+    assert d["head"][6] == [-1, 1, "Conv", [256, 3, 2]]  # layers in between use what they used
+    assert yolo_attn.remove(d, "MSDeformAttn") == host.load_yaml("yolov8n.yaml")
+    plain = yolo_attn.insert("yolov8n.yaml", "MSDeformAttn", ["p4", "sppf"], mode="plain")
+    assert plain["backbone"][10:] == [[[6, 9], 1, "MSDeformAttn", []], [[9, 6], 1, "MSDeformAttn", []]]
+    assert plain["head"][:2] == [[-1, 1, "nn.Upsample", ["None", 2, "nearest"]], [[-1, 10], 1, "Concat", [1]]]
+
+
 def test_written_file(tmp_path: Path, monkeypatch) -> None:
     """A written YAML would be read at another scale, half written, or overwrite a file."""
     monkeypatch.chdir(tmp_path)
@@ -119,7 +136,9 @@ def test_own_module_in_a_fresh_process(run, tmp_path: Path) -> None:
     (lambda: yolo_attn.insert("yolov8-world.yaml", "SE", 16), r"layer 16 \(ImagePoolingAttn\) puts out a list or text"),
     (lambda: yolo_attn.insert("yolov8n.yaml", "SEE", 9), "no module named 'SEE'. Did you mean SE"),
     (lambda: yolo_attn.insert("yolov8n.yaml", "SE", 9, mode="gated"), "mode must be one of residual, plain, got"),
-    (lambda: yolo_attn.insert("yolov8n.yaml", "iAFF", 9), r"fuses two maps, and layer 9 \(SPPF\) is no Concat"),
+    (lambda: yolo_attn.insert("yolov8n.yaml", "iAFF", 9), r"fuses several maps, and layer 9 \(SPPF\) is no C"),
+    (lambda: yolo_attn.insert("yolov8n.yaml", ["SE", "iAFF"], "neck"), "iAFF fuses several maps, and layer 21"),
+    (lambda: yolo_attn.insert("yolov8n.yaml", "iAFF", "neck"), "iAFF: in_channels must hold two widths, got 3"),
     (lambda: yolo_attn.replace("yolov8n.yaml", "SE", 11), r"SE takes one input, and layer 11 \(Concat\) has 2"),
     (lambda: yolo_attn.replace("yolov8n.yaml", "iAFF", 9), r"iAFF takes several inputs, and layer 9 \(SPPF\) has 1"),
     (lambda: yolo_attn.remove("yolov8n.yaml", 11), r"layer 11 \(Concat\) merges several inputs"),

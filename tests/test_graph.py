@@ -88,6 +88,24 @@ def test_a_layer_beside_a_merge(model: dict, data) -> None:
     assert model == before
 
 
+@given(models(), st.data())
+def test_a_layer_behind_others(model: dict, data) -> None:
+    """A layer that waits for a later map would also change what comes before it, or change nothing behind it."""
+    before = deepcopy(model)
+    rows = graph.rows(model)
+    after = data.draw(st.integers(0, len(rows) - 1))
+    of = data.draw(st.integers(0, after))
+    place, old, late = id(rows[of]), edges(model), {id(row) for row in rows[after + 1 :]}
+    source = data.draw(st.sampled_from([-1, [of, after]]))
+    new = graph.insert(model, after, [source, 1, "New", []], of=of)
+    inserted = id(graph.rows(model)[new])
+    want = {(inserted if s == place and d in late else s, d, k) for s, d, k in old}
+    wired = [place] if source == -1 else [place, id(rows[after])]
+    assert set(edges(model)) == want | {(s, inserted, k) for k, s in enumerate(wired)}
+    graph.remove(model, new)
+    assert model == before
+
+
 def test_replace() -> None:
     """A replacement would lose its inputs, or be repeated as the old layer was."""
     model = {"backbone": [[-1, 1, "A", []], [[-1, 0], 3, "B", [1]]], "head": [[1, 1, "C", []]]}

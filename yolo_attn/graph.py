@@ -23,14 +23,15 @@ def sources(row: Sequence[Any], i: int) -> list[int]:
     return [f if f >= 0 else i + f for f in _list(row[0])]
 
 
-def insert(model: Model, after: int, row: Row) -> int:
+def insert(model: Model, after: int, row: Row, of: int | None = None) -> int:
     """Insert a row behind a layer.
 
     Args:
         model: The model, which is changed.
-        after: Number of the layer; everything that took its output takes the new row's.
+        after: Number of the layer.
         row: The new row. Its `from` is set; where it is a list, it holds layer numbers of the model as it was, which
             the row is wired to.
+        of: Number of the layer whose output, wherever a later row took it, is now the new row's: `after` by default.
 
     Returns:
         The number of the new layer, after + 1.
@@ -38,14 +39,14 @@ def insert(model: Model, after: int, row: Row) -> int:
     Raises:
         ValueError: If a list of sources holds the image, -1.
     """
-    new = after + 1
+    new, of = after + 1, after if of is None else of
     if isinstance(row[0], Sequence):
         _refuse_image(row[0], "insert")
-        row[0] = [f - new if f == after else f for f in row[0]]
+        row[0] = [f - new if f == of == after else f for f in row[0]]
     else:
-        row[0] = -1
+        row[0] = of - new
     shift = {s: s + (s >= new) for s in range(-1, len(rows(model)))}
-    _renumber(model, lambda s: new if s == after else shift[s], shift)
+    _renumber(model, lambda s, i: new if s == of and i > after else shift[s], shift)
     part, at = _position(model, new)
     part.insert(at, row)
     return new
@@ -70,7 +71,7 @@ def remove(model: Model, layer: int) -> Row:
     removed = part[at]
     shift = {s: s - (s > layer) for s in range(-1, len(rows(model)))}
     del part[at]
-    _renumber(model, lambda s: first if s == layer else shift[s], shift, skipped=layer)
+    _renumber(model, lambda s, _: first if s == layer else shift[s], shift, skipped=layer)
     return removed
 
 
@@ -80,12 +81,15 @@ def replace(model: Model, layer: int, module: str, args: Sequence[Any]) -> None:
     part[at][1], part[at][2], part[at][3] = 1, module, list(args)
 
 
-def _renumber(model: Model, moved: Callable[[int], int], shift: dict[int, int], skipped: int | None = None) -> None:
-    """Rewrite each `from`: sources by `moved`, the rows' own numbers by `shift`; a relative index stays relative."""
+def _renumber(
+    model: Model, moved: Callable[[int, int], int], shift: dict[int, int], skipped: int | None = None
+) -> None:
+    """Rewrite each `from`: sources s of row i by `moved(s, i)`, the rows' own numbers by `shift`; a relative index
+    stays relative."""
     for now, row in enumerate(rows(model)):
         i = now if skipped is None or now < skipped else now + 1  # the row's number before the change
         renumbered = [
-            moved(s) - shift[i] if f < 0 else moved(s) for f, s in zip(_list(row[0]), sources(row, i), strict=True)
+            moved(s, i) - shift[i] if f < 0 else moved(s, i) for f, s in zip(_list(row[0]), sources(row, i), strict=True)
         ]
         row[0] = renumbered if isinstance(row[0], Sequence) else renumbered[0]
 
