@@ -89,7 +89,8 @@ def _renumber(
     for now, row in enumerate(rows(model)):
         i = now if skipped is None or now < skipped else now + 1  # the row's number before the change
         renumbered = [
-            moved(s, i) - shift[i] if f < 0 else moved(s, i) for f, s in zip(_list(row[0]), sources(row, i), strict=True)
+            moved(s, i) - shift[i] if f < 0 else moved(s, i)
+            for f, s in zip(_list(row[0]), sources(row, i), strict=True)
         ]
         row[0] = renumbered if isinstance(row[0], Sequence) else renumbered[0]
 
