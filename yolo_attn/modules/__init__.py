@@ -2,9 +2,26 @@
 
 from .aff import AFF, DAF, MS_CAM, iAFF
 from .dat import DATBlock
+from .dat_stage import DATStage
 from .dattention import DAttention
 from .gct import GCT
+from .pyramid_attention import PyramidAttention
 from .residual import Residual
 from .se import SE
+from .window_attention import LocalAttention, ShiftWindowAttention
 
-__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "Residual", "iAFF"]
+__all__ = [
+    "AFF",
+    "DAF",
+    "GCT",
+    "MS_CAM",
+    "SE",
+    "DATBlock",
+    "DATStage",
+    "DAttention",
+    "LocalAttention",
+    "PyramidAttention",
+    "Residual",
+    "ShiftWindowAttention",
+    "iAFF",
+]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 
@@ -51,6 +53,34 @@ def one_of(module: nn.Module, name: str, value: object, choices: tuple[str, ...]
         raise ValueError(
             f"{type(module).__name__}: {name} must be one of {', '.join(choices)}, got {value!r}. Choose one of these."
         )
+
+
+def pair(module: nn.Module, **argument: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width from one number or two; ValueError unless they are positive integers."""
+    ((name, size),) = argument.items()
+    sizes = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(sizes) != 2 or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
+        raise ValueError(
+            f"{type(module).__name__}: {name} must be a positive integer or two of them, got {size!r}. Give a number, "
+            "or [height, width]."
+        )
+    return sizes[0], sizes[1]
+
+
+def heads(module: nn.Module, dim: int, num_heads: int, head_dim: int | None) -> int:
+    """The number of heads, from head_dim where it is given; ValueError unless they divide the channels."""
+    if head_dim is not None:
+        positive(module, head_dim=head_dim)
+        divisible(module, "dim", "head_dim", dim=dim, head_dim=head_dim)
+        if num_heads not in (8, dim // head_dim):  # 8 is the default
+            raise ValueError(
+                f"{type(module).__name__}: give num_heads or head_dim, got {num_heads} and {head_dim} with {dim} "
+                "channels. Leave one out."
+            )
+        num_heads = dim // head_dim
+    positive(module, num_heads=num_heads)
+    divisible(module, "dim", "num_heads", dim=dim, num_heads=num_heads)
+    return num_heads
 
 
 def same_size(module: nn.Module, *maps: Tensor) -> None:
