@@ -18,6 +18,24 @@ def after_sppf(module: str, mode: str = "residual") -> Callable[[], Model]:
     return lambda: yolo_attn.insert(BASE, module, "sppf", mode=mode)
 
 
+def dat_backbone() -> Model:
+    """A stage of DAT in the place of each C2f of the backbone: windows first, deformable attention from P4 on.
+
+    The windows divide the maps of 640-pixel images. Repeats and hidden widths keep the size near YOLOv8's.
+    """
+    stages: dict[int, tuple[int, dict[str, Any]]] = {  # layer: repeats, as C2f's scaled by depth, and arguments
+        2: (3, {"blocks": "L", "window_size": 8}),
+        4: (3, {"blocks": "LS", "window_size": 8}),
+        6: (3, {"blocks": "LD", "window_size": 8, "stride": 2, "num_groups": 2, "kernel_size": 5}),
+        8: (1, {"blocks": "LD", "window_size": 10, "num_groups": 4}),
+    }
+    model: Any = BASE
+    for layer, (repeats, args) in stages.items():
+        model = yolo_attn.replace(model, "DATStage", layer, {**args, "head_dim": 32, "mlp_ratio": 1.5})
+        model["backbone"][layer][1] = repeats
+    return model
+
+
 def neck() -> Model:
     """Heads of 32 channels, and fewer keys where the map is larger, as in the stages of DAT."""
     model: Model = yolo_attn.insert(BASE, "DAttention", "neck-p3", {"head_dim": 32, "stride": 4, "kernel_size": 7})
@@ -42,7 +60,8 @@ def meeting(module: str) -> Callable[[], Model]:
     return lambda: yolo_attn.insert(BASE, module, "neck", [256, {"num_heads": 4}])
 
 
-DAT, AFF, MSDA = "DAT: arXiv:2201.00520", "AFF: arXiv:2009.14082", "Deformable DETR: arXiv:2010.04159"
+DAT, SWIN = "DAT: arXiv:2201.00520", "Swin: arXiv:2103.14030"
+AFF, MSDA = "AFF: arXiv:2009.14082", "Deformable DETR: arXiv:2010.04159"
 MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
     "dattn": ("deformable attention after SPPF, starting as yolov8", DAT, after_sppf("DAttention")),
     "dattn-plain": (
@@ -52,6 +71,18 @@ MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
     ),
     "dattn-neck": ("deformable attention on the maps that feed the head, starting as yolov8", DAT, neck),
     "datblock": ("a whole DAT block after SPPF, starting as yolov8", DAT, after_sppf("DATBlock")),
+    "dat-backbone": ("DAT's stages in the place of the backbone's C2f, windows first", DAT, dat_backbone),
+    "local": ("window attention after SPPF, starting as yolov8", SWIN, after_sppf("LocalAttention")),
+    "shiftwindow": (
+        "shifted-window attention after SPPF, starting as yolov8",
+        SWIN,
+        after_sppf("ShiftWindowAttention"),
+    ),
+    "pyramid": (
+        "spatial-reduction attention after SPPF, starting as yolov8",
+        "PVT: arXiv:2102.12122",
+        after_sppf("PyramidAttention"),
+    ),
     "se": ("squeeze-and-excitation after SPPF, starting as yolov8", "SE: arXiv:1709.01507", after_sppf("SE")),
     "gct": ("gated channel transformation after SPPF, starting as yolov8", "GCT: arXiv:1909.11519", after_sppf("GCT")),
     "mscam": ("multi-scale channel attention after SPPF, starting as yolov8", AFF, after_sppf("MS_CAM")),

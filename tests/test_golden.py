@@ -24,7 +24,7 @@ def run(case: Case) -> dict[str, Tensor]:
     ours = TABLE[case.about["symbol"]]
     module = ours.build(**case.about["constructor_kwargs"])
     shapes = {k: v.shape for k, v in module.state_dict().items()}
-    state = {our_name(ours, k): v for k, v in case.part("state").items()}
+    state = {our_name(ours, k): v for k, v in case.part("state").items() if not ours.ignored(k, case)}
     # a linear layer is a 1x1 convolution; any other difference in shape is left to strict loading
     state = {k: v.reshape(shapes[k]) if shapes.get(k) == (*v.shape, 1, 1) else v for k, v in state.items()}
     module.load_state_dict(state, strict=True)
@@ -40,7 +40,7 @@ def run(case: Case) -> dict[str, Tensor]:
     parameters = dict(module.named_parameters())
     noise = case.about["numerically_zero_grad_params"]
     for k in case.part("gparam"):
-        if k not in noise:
+        if k not in noise and not ours.ignored(k, case):
             p = parameters[our_name(ours, k)]
             got[f"gparam/{k}"] = torch.zeros_like(p) if p.grad is None else p.grad
     buffers = dict(module.named_buffers())

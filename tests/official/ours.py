@@ -17,6 +17,7 @@ class Ours:
 
     build: Callable[..., nn.Module]
     names: dict[str, str] = field(default_factory=dict)  # official prefix -> ours
+    ignored: Callable[[str, Case], bool] = lambda name, case: False  # official state that our class doesn't need
     call: Callable[..., Any] = lambda module, *inputs: module(*inputs)
     bugs: dict[str, Callable[[Case], bool]] = field(default_factory=dict)  # reason -> whether the case shows the bug
     refuses: Callable[[Case], bool] = lambda case: False  # options that our class doesn't take

@@ -4,18 +4,22 @@ REFERENCES maps a registered name to a function (module, *inputs) -> output that
 options, and nothing else of it.
 """
 
-from . import aff, dat, gct, msda, residual, se
+from . import aff, dat, gct, msda, pvt, residual, se, swin
 
 REFERENCES = {
     "AFF": aff.aff,
     "DAF": aff.daf,
     "DATBlock": dat.block,
+    "DATStage": dat.stage,
     "DAttention": dat.attention,
     "DeformableTransformerEncoderLayer": msda.encoder_layer,
     "GCT": gct.gct,
+    "LocalAttention": swin.attention,
     "MSDeformAttn": msda.attention,
     "MS_CAM": aff.ms_cam,
+    "PyramidAttention": pvt.attention,
     "Residual": residual.residual,
     "SE": se.se,
+    "ShiftWindowAttention": swin.attention,
     "iAFF": aff.iaff,
 }

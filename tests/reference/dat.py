@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from . import pvt, swin
 from .common import bilinear, conv1x1, depthwise, gelu, layer_norm
 
 
@@ -40,16 +41,37 @@ def attention(module, x: Tensor) -> Tensor:
     return conv1x1(module.proj_out, out)
 
 
-def block(module, x: Tensor) -> Tensor:
-    """DATBlock in eval mode."""
+def block(module, x: Tensor, attention=attention) -> Tensor:
+    """DATBlock in eval mode, or another attention's block."""
 
     def scaled(scale, y: Tensor) -> Tensor:
         return y if isinstance(scale, nn.Identity) else y * scale.weight.view(1, -1, 1, 1)
 
     x = x + scaled(module.scale1, attention(module.attn, layer_norm(module.norm1.norm, x)))
-    y = conv1x1(module.mlp.linear1[0], layer_norm(module.norm2.norm, x))
-    y = conv1x1(module.mlp.linear2[0], gelu(y + depthwise(module.mlp.dwc, y)))
-    return x + scaled(module.scale2, y)
+    return x + scaled(module.scale2, _mlp(module.mlp, layer_norm(module.norm2.norm, x)))
+
+
+def stage(module, x: Tensor) -> Tensor:
+    """DATStage in eval mode; what a block is, is read from the parameters that it has."""
+    attentions = {"relative_position_bias_table": swin.attention, "conv_offset": attention, "kv": pvt.attention}
+    for i, each in enumerate(module.blocks):
+        if len(module.local_perception_units):
+            x = x + depthwise(module.local_perception_units[i], x)
+        kind = [name for name in attentions if hasattr(each.attn, name)]
+        if kind:
+            x = block(each, x, attentions[kind[0]])
+        else:
+            x = x + _mlp(each.mlp, layer_norm(each.norm.norm, depthwise(each.attn, x)))
+    return x
+
+
+def _mlp(module, x: Tensor) -> Tensor:
+    if hasattr(module, "chunk"):
+        first, last = module.chunk.linear1, module.chunk.linear2
+        hidden = gelu(torch.einsum("oc,bchw->bohw", first.weight, x) + first.bias.view(1, -1, 1, 1))
+        return torch.einsum("oc,bchw->bohw", last.weight, hidden) + last.bias.view(1, -1, 1, 1)
+    y = conv1x1(module.linear1[0], x)
+    return conv1x1(module.linear2[0], gelu(y + depthwise(module.dwc, y)))
 
 
 def _keys(module, x: Tensor, q: Tensor) -> tuple[Tensor, list[Tensor]]:

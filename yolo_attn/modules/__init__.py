@@ -2,11 +2,14 @@
 
 from .aff import AFF, DAF, MS_CAM, iAFF
 from .dat import DATBlock
+from .dat_stage import DATStage
 from .dattention import DAttention
 from .gct import GCT
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
+from .pyramid_attention import PyramidAttention
 from .residual import Residual
 from .se import SE
+from .window_attention import LocalAttention, ShiftWindowAttention
 
 __all__ = [
     "AFF",
@@ -15,9 +18,13 @@ __all__ = [
     "MS_CAM",
     "SE",
     "DATBlock",
+    "DATStage",
     "DAttention",
     "DeformableTransformerEncoderLayer",
+    "LocalAttention",
     "MSDeformAttn",
+    "PyramidAttention",
     "Residual",
+    "ShiftWindowAttention",
     "iAFF",
 ]

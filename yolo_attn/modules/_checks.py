@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 
@@ -67,6 +69,18 @@ def one_of(module: nn.Module, name: str, value: object, choices: tuple[str, ...]
         raise ValueError(
             f"{type(module).__name__}: {name} must be one of {', '.join(choices)}, got {value!r}. Choose one of these."
         )
+
+
+def pair(module: nn.Module, **argument: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width from one number or two; ValueError unless they are positive integers."""
+    ((name, size),) = argument.items()
+    sizes = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(sizes) != 2 or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
+        raise ValueError(
+            f"{type(module).__name__}: {name} must be a positive integer or two of them, got {size!r}. Give a number, "
+            "or [height, width]."
+        )
+    return sizes[0], sizes[1]
 
 
 def same_size(module: nn.Module, *maps: Tensor) -> None:

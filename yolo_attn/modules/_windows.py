@@ -20,12 +20,15 @@ class Groups:
         interval: Distance between the neighbours in a group: 1 makes windows, I makes groups of every I-th position.
         split_padding: Whether the padding is shared by both sides, the smaller half at the top and left, and not all at
             the bottom and right.
+        shift: Rows and columns by which the padded map is rolled up and left, so that groups lie across the borders of
+            those without a shift. The last ones then hold members from opposite ends of the map.
     """
 
     size: tuple[int, int]
     group: tuple[int, int]
     interval: int = 1
     split_padding: bool = False
+    shift: int = 0
 
     @property
     def padding(self) -> tuple[int, int, int, int]:
@@ -39,6 +42,8 @@ class Groups:
         left, right, top, bottom = self.padding
         if any(self.padding):
             x = F.pad(x, (0, 0, left, right, top, bottom))
+        if self.shift:
+            x = x.roll((-self.shift, -self.shift), (1, 2))
         return rearrange(
             x,
             "b (rh gh ih) (rw gw iw) c -> b (rh rw ih iw) (gh gw) c",
@@ -60,6 +65,8 @@ class Groups:
             gh=self.group[0],
             gw=self.group[1],
         )
+        if self.shift:
+            x = x.roll((self.shift, self.shift), (1, 2))
         return x[:, top : top + h, left : left + w]
 
     def real(self, device: torch.device) -> Tensor | None:

@@ -89,8 +89,52 @@ class LayerScale(nn.Module):
         return x * self.weight.view(1, -1, 1, 1)
 
 
+def mlp(dim: int, expansion: float, conv: bool, drop: float) -> nn.Module:
+    """The MLP of DAT++, with a convolution, or that of DAT."""
+    return (TransformerMLPWithConv if conv else TransformerMLP)(dim, expansion, drop)
+
+
+class AttentionBlock(nn.Module):
+    """A transformer block around any attention: x + scale(attention(LN x)), then x + scale(MLP(LN x)).
+
+    Args:
+        dim: Number of channels C.
+        attn: The attention, which keeps a map's shape.
+        mlp_ratio, conv_mlp, layer_scale, drop: Those of DATBlock, for its MLP and scales.
+
+    Shape:
+        Input and output (B, C, H, W).
+
+    References:
+        The official code of arXiv:2201.00520. Differs: no stochastic depth.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        attn: nn.Module,
+        mlp_ratio: float = 4.0,
+        conv_mlp: bool = True,
+        layer_scale: float | None = None,
+        drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        boolean(self, conv_mlp=conv_mlp)
+        self.norm1 = LayerNormProxy(dim)
+        self.attn = attn
+        self.norm2 = LayerNormProxy(dim)
+        self.mlp = mlp(dim, mlp_ratio, conv_mlp, drop)
+        self.scale1, self.scale2 = (
+            nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale) for _ in range(2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.scale1(self.attn(self.norm1(x)))
+        return x + self.scale2(self.mlp(self.norm2(x)))
+
+
 @register(paper="arXiv:2201.00520", tiny=(8, None, 2), licence="Apache-2.0")
-class DATBlock(nn.Module):
+class DATBlock(AttentionBlock):
     """The whole transformer block of DAT: x + scale(attention(LN x)), then x + scale(MLP(LN x)).
 
     Args:
@@ -128,18 +172,7 @@ class DATBlock(nn.Module):
         head_dim: int | None = None,
         drop: float = 0.0,
     ) -> None:
-        super().__init__()
-        boolean(self, conv_mlp=conv_mlp)
-        self.norm1 = LayerNormProxy(dim)
-        self.attn = DAttention(
+        attn = DAttention(
             dim, q_size, num_heads, num_groups, stride, kernel_size, offset_range, pe, head_dim=head_dim, proj_drop=drop
         )
-        self.norm2 = LayerNormProxy(dim)
-        self.mlp = (TransformerMLPWithConv if conv_mlp else TransformerMLP)(dim, mlp_ratio, drop)
-        self.scale1, self.scale2 = (
-            nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale) for _ in range(2)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.scale1(self.attn(self.norm1(x)))
-        return x + self.scale2(self.mlp(self.norm2(x)))
+        super().__init__(dim, attn, mlp_ratio, conv_mlp, layer_scale, drop)

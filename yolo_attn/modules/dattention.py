@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register
-from ._checks import boolean, divisible, heads, number, one_of, positive
+from ._checks import boolean, divisible, heads, number, one_of, pair, positive
 from ._sampling import at_least_float32, sample
 
 POSITION_ENCODINGS = ("dwc", "fixed", "log_cpb", "table", "none")
@@ -99,7 +99,7 @@ class DAttention(nn.Module):
             )
         self.num_heads, self.num_groups, self.stride = num_heads, num_groups, stride
         self.offset_range, self.pe, self.no_off, self.attn_drop = offset_range, pe, no_off, attn_drop
-        self.q_size = _pair(q_size)
+        self.q_size = None if q_size is None else pair(self, q_size=q_size)
         width = dim // num_groups
         padding = 0 if kernel_size == stride else kernel_size // 2
         self.conv_offset = nn.Sequential(
@@ -118,8 +118,8 @@ class DAttention(nn.Module):
         if self.pe == "dwc":
             return nn.Conv2d(dim, dim, 3, 1, 1, groups=dim)
         if self.pe == "log_cpb":
-            heads = self.num_heads // self.num_groups
-            return nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, heads, bias=False))
+            per_group = self.num_heads // self.num_groups
+            return nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, per_group, bias=False))
         if self.pe == "none":
             return None
         if self.q_size is None:
@@ -231,16 +231,3 @@ class DAttention(nn.Module):
             bias = rearrange(bias, "n (h w) k -> n k h w", h=h)
             bias = F.interpolate(bias, tuple(size), mode="bilinear", align_corners=True).flatten(2).transpose(1, 2)
         return bias[None]
-
-
-def _pair(size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """Height and width from one number or two."""
-    if size is None:
-        return None
-    pair = tuple(size) if isinstance(size, Sequence) else (size, size)
-    if len(pair) != 2 or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in pair):
-        raise ValueError(
-            f"DAttention: q_size must be a positive integer or two of them, got {size!r}. Give the height and width of "
-            "the map, such as [20, 20]."
-        )
-    return pair
