@@ -28,7 +28,7 @@ WEIGHTS = SHARED / "weights" / "yolov8n.pt"
 needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="needs the checkpoint of the shared folder")
 
 
-RESIDUAL = [n for n in sorted(p.name for p in lookup.CFG.glob("*.yaml")) if not re.search(r"plain|aff", n)]
+RESIDUAL = [n for n in sorted(p.name for p in lookup.CFG.glob("*.yaml")) if not re.search(r"plain|aff|cel|backbone", n)]
 
 
 @contextmanager
