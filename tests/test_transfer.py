@@ -55,6 +55,17 @@ def test_a_module_in_the_place_of_a_stock_layer() -> None:
     assert align(source, [source[0], fusion, *source[1:]]) == [0, None, 1, 2, 3]
 
 
+def test_a_module_in_the_place_of_two_stock_layers() -> None:
+    """Layers behind an embedding of stride 4, in the place of two convolutions, would get no weights."""
+    embed = Layer("CrossScaleEmbed", extra=True, stands_for="Conv")
+    source = [Layer("Conv"), Layer("Conv"), Layer("C2f"), Layer("Conv"), Layer("Detect")]
+    assert align(source, [embed, *source[2:]]) == [0, 2, 3, 4]
+    assert align(source, [embed, source[2], embed, source[4]]) == [0, 2, 3, 4]
+    assert align(source, [embed, *source[1:]]) == [0, 1, 2, 3, 4]
+    assert align([embed, *source[2:]], source) == [0, None, 1, 2, 3]
+    assert align(source, [embed, *source[3:]]) is None
+
+
 def test_other_heads_belong_together() -> None:
     """A segmentation model would not start from a detection checkpoint."""
     assert align([Layer("Conv"), Layer("Detect")], [Layer("Conv"), Layer("SE", True), Layer("Segment")]) == [0, None, 1]

@@ -15,7 +15,7 @@ from yolo_attn.patches import host
 import yolo_attn
 
 from .conftest import SHARED
-from .models import RESIDUAL, WEIGHTS, logged, needs_weights, outputs, scaled, seeded, transferred
+from .models import STARTING, WEIGHTS, logged, needs_weights, outputs, scaled, seeded, transferred
 
 
 def test_weights_that_cannot_be_aligned() -> None:
@@ -48,7 +48,7 @@ def test_our_own_checkpoint_as_the_source() -> None:
 
 
 @needs_weights
-@pytest.mark.parametrize("name", RESIDUAL)
+@pytest.mark.parametrize("name", STARTING)
 def test_the_real_checkpoint(name: str) -> None:
     """On the official weights a shipped YAML would not compute what yolov8n computes, or not know a person."""
     stock, model = YOLO(str(WEIGHTS)), YOLO(name.replace("yolov8", "yolov8n"))
@@ -80,7 +80,7 @@ def test_map_before_any_training(run, tmp_path: Path) -> None:
     options = {"data": str(data), "plots": False, "workers": 0, "verbose": False, "project": str(tmp_path)}
     want = YOLO(str(WEIGHTS)).val(**options).box.map
     assert want > 0.3
-    for name in RESIDUAL:
+    for name in STARTING:
         assert YOLO(name.replace("yolov8", "yolov8n")).load(str(WEIGHTS)).val(**options).box.map == want, name
     run("yolo-attn", "insert", "base=yolov8n.yaml", "module=DAttention", "at=sppf", f"weights={WEIGHTS}", "out=my.pt")
     printed = [run("yolo", "val", f"model={m}", f"data={data}", "plots=False").stdout for m in ("my.pt", WEIGHTS)]

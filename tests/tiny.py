@@ -25,9 +25,10 @@ def build(name: str) -> nn.Module:
 
 
 def generic(module: nn.Module) -> nn.Module:
+    """The module in eval mode with generic parameters; wide layers get smaller ones, so that values keep their size."""
     with torch.no_grad():
         for p in module.parameters():
-            p.add_(torch.randn_like(p) * 0.3)
+            p.add_(torch.randn_like(p) * 0.3 / max(p[0].numel() / 8, 1) ** 0.5)
         for norm in (m for m in module.modules() if isinstance(m, nn.BatchNorm2d)):
             norm.running_mean.normal_(std=0.3)
             norm.running_var.uniform_(0.5, 1.5)

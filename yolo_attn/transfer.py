@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,8 +30,9 @@ def align(source: Sequence[Layer], target: Sequence[Layer]) -> list[int | None] 
 
     Every stock layer must have its counterpart, in order; the last layers, the heads, belong together whatever they
     are.
-    Registered modules may be new, gone, kept, or in the place of a stock layer that they stand for. Of all alignments
-    that keep this, the one with most layers of equal kind is taken, and of those the one that matches early.
+    Registered modules may be new, gone, kept, or in the place of a stock layer that they stand for, or of
+    several of that class in a row, as one of stride 4 is of two convolutions. Of all alignments that keep this, the one
+    with most layers of equal kind is taken, and of those the one that matches early.
 
     Args:
         source: Layers of the model that has the weights.
@@ -71,14 +73,22 @@ def _steps(source, target, i: int, j: int, best) -> list[tuple[int, int, int]]:
     steps = []
     if (s.kind == t.kind and s.extra == t.extra) or heads:
         steps.append((1, 1, 1))
-    elif (t.extra and t.stands_for == s.kind) or (s.extra and s.stands_for == t.kind):
-        steps.append((0, 1, 1))
+    elif t.extra and t.stands_for == s.kind:
+        steps += [(0, n, 1) for n in _runs(source, i)]
+    elif s.extra and s.stands_for == t.kind:
+        steps += [(0, 1, n) for n in _runs(target, j)]
     if s.extra:
         steps.append((0, 1, 0))
     if t.extra:
         steps.append((0, 0, 1))
     rest = [(gain, best[i + di][j + dj], di, dj) for gain, di, dj in steps]
     return [(gain + more, di, dj) for gain, more, di, dj in rest if more is not None]
+
+
+def _runs(layers: Sequence[Layer], at: int) -> range:
+    """1, 2 and so on, up to the number of layers of one kind in a row."""
+    alike = itertools.takewhile(lambda layer: layer.kind == layers[at].kind, layers[at:])
+    return range(1, len(list(alike)) + 1)
 
 
 def first_difference(source: Sequence[Layer], target: Sequence[Layer]) -> int:

@@ -4,10 +4,13 @@ REFERENCES maps a registered name to a function (module, *inputs) -> output that
 options, and nothing else of it.
 """
 
-from . import aff, dat, gct, msda, pvt, residual, se, swin
+from . import aff, crossformer, dat, gct, msda, pvt, residual, se, swin
 
 REFERENCES = {
     "AFF": aff.aff,
+    "CrossFormerBlock": crossformer.block,
+    "CrossFormerStage": crossformer.stage,
+    "CrossScaleEmbed": crossformer.embed,
     "DAF": aff.daf,
     "DATBlock": dat.block,
     "DATStage": dat.stage,

@@ -1,6 +1,8 @@
 """The mechanisms: one file per paper. Importing this package registers them."""
 
 from .aff import AFF, DAF, MS_CAM, iAFF
+from .cross_scale_embed import CrossScaleEmbed
+from .crossformer import CrossFormerBlock, CrossFormerStage
 from .dat import DATBlock
 from .dat_stage import DATStage
 from .dattention import DAttention
@@ -26,5 +28,8 @@ __all__ = [
     "PyramidAttention",
     "Residual",
     "ShiftWindowAttention",
+    "CrossFormerBlock",
+    "CrossFormerStage",
+    "CrossScaleEmbed",
     "iAFF",
 ]
