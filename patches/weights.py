@@ -77,13 +77,16 @@ def _reported(
     """Say what happened in the place of upstream's line, which counts the new layers' tensors as missed."""
     new = {i: layer.name for i, (layer, k) in enumerate(zip(want, kept, strict=True)) if k is None and layer.extra}
     tensors = sum(len(model.model[i].state_dict()) for i in new)
-    gone = {i: layer.name for i, layer in enumerate(have) if layer.extra and i not in kept}
+    unused = [i for i in range(len(have)) if i not in kept]
+    gone = {i: have[i].name for i in unused if have[i].extra}
+    replaced = {i: have[i].kind for i in unused if not have[i].extra and source.model[i].state_dict()}
 
     def rewrite(record: logging.LogRecord) -> bool:
         if said := re.match(r"Transferred (\d+)/(\d+) items", str(record.msg)):
             parts = [f"Transferred {said[1]}/{int(said[2]) - tensors} tensors from {_name(source)}"]
             parts += [f"{tensors} new in {_listed(new, 'inserted')}"] if new else []
             parts += [f"{_listed(gone, 'removed')} left out"] if gone else []
+            parts += [f"{_listed(replaced, 'replaced')} left out"] if replaced else []
             record.msg = "; ".join(parts)
         return True
 
