@@ -37,6 +37,12 @@ def fused(module: str) -> Callable[[], Model]:
     return model
 
 
+def depatch() -> Model:
+    """As in DPT, where it is the patch embedding between two stages."""
+    model: Model = yolo_attn.replace(BASE, "DePatch", 7, [1024, 2])
+    return model
+
+
 DAT, AFF = "DAT: arXiv:2201.00520", "AFF: arXiv:2009.14082"
 MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
     "dattn": ("deformable attention after SPPF, starting as yolov8", DAT, after_sppf("DAttention")),
@@ -47,6 +53,11 @@ MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
     ),
     "dattn-neck": ("deformable attention on the maps that feed the head, starting as yolov8", DAT, neck),
     "datblock": ("a whole DAT block after SPPF, starting as yolov8", DAT, after_sppf("DATBlock")),
+    "depatch": (
+        "deformable patches in the place of the backbone's last downsampling",
+        "DPT: arXiv:2107.14467",
+        depatch,
+    ),
     "se": ("squeeze-and-excitation after SPPF, starting as yolov8", "SE: arXiv:1709.01507", after_sppf("SE")),
     "gct": ("gated channel transformation after SPPF, starting as yolov8", "GCT: arXiv:1909.11519", after_sppf("GCT")),
     "mscam": ("multi-scale channel attention after SPPF, starting as yolov8", AFF, after_sppf("MS_CAM")),

@@ -4,13 +4,14 @@ REFERENCES maps a registered name to a function (module, *inputs) -> output that
 options, and nothing else of it.
 """
 
-from . import aff, dat, gct, residual, se
+from . import aff, dat, depatch, gct, residual, se
 
 REFERENCES = {
     "AFF": aff.aff,
     "DAF": aff.daf,
     "DATBlock": dat.block,
     "DAttention": dat.attention,
+    "DePatch": depatch.depatch,
     "GCT": gct.gct,
     "MS_CAM": aff.ms_cam,
     "Residual": residual.residual,

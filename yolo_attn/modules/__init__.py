@@ -3,8 +3,9 @@
 from .aff import AFF, DAF, MS_CAM, iAFF
 from .dat import DATBlock
 from .dattention import DAttention
+from .depatch import DePatch
 from .gct import GCT
 from .residual import Residual
 from .se import SE
 
-__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "Residual", "iAFF"]
+__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "DePatch", "Residual", "iAFF"]
