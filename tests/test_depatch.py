@@ -67,6 +67,17 @@ def test_predictions_move_and_resize_the_patch() -> None:
     assert torch.allclose(module(x.mT.contiguous())[0, 0, 1:4, 0], torch.tensor([2.5, 4.5, 6.5]))
 
 
+def test_options_reach_their_layer() -> None:
+    """An option would act on another layer than in the official code, so that its weights do not load or differ."""
+    assert type(DePatch(4, 6, act="identity").act) is torch.nn.Identity
+    layers = ("patch_embed.norm", "offset_predictor", "norm")
+    kept = lambda **options: {n for n in layers if list(DePatch(4, 6, **options).get_submodule(n).parameters())}  # noqa: E731
+    assert kept() == set(layers) and kept(norm=False) == {"offset_predictor"} and kept(hidden=False) == {"norm"}
+    boxes = PointWHCoder((1.0, 1.0, 2.0, 4.0), wh_bias=4.0)(torch.zeros(1, 9, 9, 4))[0, 4, 4]
+    height, width = torch.tensor([4 / 2, 4 / 4]).tanh() * 2 / 9
+    assert torch.allclose(boxes[2:] - boxes[:2], torch.stack([width, height]))
+
+
 def test_uneven_maps_are_shared_evenly() -> None:
     """Where stride does not divide the map, a patch would lie outside it, or pixels at the edge be left out."""
     coder = PointWHCoder(wh_bias=10.0)  # half a side is one patch
