@@ -44,14 +44,16 @@ def test_starts_as_a_regular_grid(hidden: bool) -> None:
     assert (predicting.grad.flatten(1).abs().amax(1) > 1e-3).all() and (module.box_coder.wh_bias.grad != 0).all()
 
 
-def test_sizes_without_a_bias_learn() -> None:
-    """Without wh_bias all boxes would be points for ever, because a size of zero has no gradient."""
+@pytest.mark.parametrize("reopen", [True, False])
+def test_closed_boxes_reopen(reopen: bool) -> None:
+    """A box that once shrank to a point would stay one for ever, because relu gives it no gradient."""
     torch.manual_seed(0)
-    module = DePatch(4, 6, wh_bias=None)
+    module = DePatch(4, 6, wh_bias=-0.5, reopen=reopen)
     y, boxes = module.embed(torch.randn(2, 4, 8, 8))
-    assert torch.equal((boxes[..., :2] + boxes[..., 2:])[0, 0, 0], torch.tensor([0.25, 0.25]))  # centres are regular
+    assert torch.equal(boxes[..., :2], boxes[..., 2:])
     (y * torch.randn_like(y)).sum().backward()
-    assert (module.offset_predictor.weight.grad.abs().amax(1) > 0).all()
+    assert (module.box_coder.wh_bias.grad != 0).all() == reopen
+    assert (module.offset_predictor.weight.grad.abs().amax(1) > 0).tolist() == [True, True, reopen, reopen]
 
 
 def test_predictions_move_and_resize_the_patch() -> None:
@@ -149,6 +151,7 @@ def test_the_replaced_layer_is_told() -> None:
     (lambda: DePatch(4, 6, norm=1), "DePatch: norm must be True or False, got 1"),
     (lambda: DePatch(4, 6, tanh="no"), "PointWHCoder: tanh must be True or False, got 'no'"),
     (lambda: DePatch(4, 6, wh_bias="auto"), "PointWHCoder: wh_bias must be a number, got 'auto'"),
+    (lambda: DePatch(4, 6, reopen=0), "PointWHCoder: reopen must be True or False, got 0"),
     (lambda: DePatch(4, 6, code_weights=[1.0, 1.0]), r"weights must be 4 numbers other than 0, got \[1.0, 1.0\]"),
     (lambda: PointCoder((1.0, 0.0)), r"weights must be 2 numbers other than 0, got \(1.0, 0.0\). Give \[1.0, 1.0\]"),
     (lambda: PointCoder((1.0, "a")), "PointCoder: weights must be a number, got 'a'"),

@@ -39,6 +39,7 @@ def depatch(box_coder, img_size, patch_size, patch_count, in_chans, embed_dim, p
         hidden=another_linear,
         norm=with_norm,
         code_weights=box_coder.get("weights", (1.0,) * 4),
+        reopen=False,
     )
 
     def call(ours: DePatch, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,7 +71,7 @@ def point_wh_coder(input_size, patch_count, pts, weights=(1.0,) * 4, tanh=True, 
         boxes = ours(codes.unflatten(1, (patch_count, patch_count))).flatten(1, 2)
         return spread(boxes, pts).flatten(1, 3), boxes
 
-    return OnTokens(PointWHCoder(weights, tanh, wh_bias), call)
+    return OnTokens(PointWHCoder(weights, tanh, wh_bias, reopen=False), call)
 
 
 NAMES = {"": "inner."}

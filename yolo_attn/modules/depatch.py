@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -62,15 +63,16 @@ class PointWHCoder(PointCoder):
         weights: What the four codes are divided by, in the order of the official code: x, y, height, width.
         tanh: Whether tanh bounds the move to one patch. The size is bounded in any case.
         wh_bias: Start of a learned bias of the size codes, None for no bias. Half a side is tanh(wh_bias) patches where
-            the codes are zero; at 0 and below it is none, and gets no gradient.
+            the codes are zero, and none at 0 and below.
+        reopen: Whether a box of no size gets the gradient that would open it again. A plain relu gives it none.
 
     Shape:
         Codes (B, h, w, 4) as (x, y, width, height) to boxes (B, h, w, 4) as (x1, y1, x2, y2), clamped to the map,
         which is 0 to 1.
 
     References:
-        Chen et al., ACM MM 2021, arXiv:2107.14467, section 3.2. Differs: as PointCoder; the codes are not changed in
-        place.
+        Chen et al., ACM MM 2021, arXiv:2107.14467, section 3.2. Differs: as PointCoder; boxes reopen; the codes are not
+        changed in place.
     """
 
     def __init__(
@@ -78,10 +80,12 @@ class PointWHCoder(PointCoder):
         weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
         tanh: bool = True,
         wh_bias: float | None = QUARTER,
+        reopen: bool = True,
     ) -> None:
         x, y, height, width = _divisors(self, weights, 4)
         super().__init__((x, y), tanh)
-        self.size_weights = (width, height)
+        boolean(self, reopen=reopen)
+        self.size_weights, self.reopen = (width, height), reopen
         if wh_bias is not None:
             number(self, wh_bias=wh_bias)
         self.wh_bias = None if wh_bias is None else nn.Parameter(torch.full((2,), float(wh_bias)))
@@ -91,7 +95,9 @@ class PointWHCoder(PointCoder):
         h, w = codes.shape[1:3]
         centre, size = self.centres(codes[..., :2]), codes[..., 2:]
         size = size if self.wh_bias is None else size + self.wh_bias
-        half = (size / codes.new_tensor(self.size_weights)).tanh().relu() / codes.new_tensor([w, h])
+        size = (size / codes.new_tensor(self.size_weights)).tanh()
+        half = size + (size.relu() - size).detach() if self.reopen else size.relu()
+        half = half / codes.new_tensor([w, h])
         return torch.cat([centre - half, centre + half], -1).clamp(0, 1)
 
 
@@ -146,6 +152,8 @@ class DePatch(nn.Module):
         hidden: Whether the prediction has a hidden layer, of c2 channels. Without it there is no activation.
         norm: Whether a LayerNorm follows the hidden layer and the result.
         code_weights: What the four predicted numbers are divided by, in the order x, y, height, width.
+        reopen: Whether a box that has shrunk to nothing gets the gradient that would open it again, as if there were no
+            relu. False is the official code's, where such a box stays closed.
 
     Shape:
         Input (B, c1, H, W), output (B, c2, ceil(H / stride), ceil(W / stride)), any H, W >= 1. Where stride does not
@@ -157,8 +165,8 @@ class DePatch(nn.Module):
 
     References:
         Chen et al., ACM MM 2021, arXiv:2107.14467, section 3.2; the start of the boxes and the order of the points are
-        those of the official code, so that its weights load. Differs: any height and width; without wh_bias, sizes
-        start from random predictions, because from zero they would never learn.
+        those of the official code, so that its weights load. Differs: any height and width; boxes reopen (without it
+        all of them closed for good in six epochs of SGD, and k * k times the same point was sampled).
     """
 
     def __init__(
@@ -174,6 +182,7 @@ class DePatch(nn.Module):
         hidden: bool = True,
         norm: bool = True,
         code_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+        reopen: bool = True,
     ) -> None:
         super().__init__()
         patch_size = stride if patch_size is None else patch_size
@@ -184,17 +193,11 @@ class DePatch(nn.Module):
         self.patch_embed = PatchEmbed(c1, c2 if hidden else 4, patch_size, stride, norm and hidden)
         self.act = nn.GELU() if hidden and act == "gelu" else nn.Identity()
         self.offset_predictor = nn.Linear(c2, 4, bias=False) if hidden else nn.Identity()
-        self.box_coder = PointWHCoder(code_weights, tanh, wh_bias)
+        self.box_coder = PointWHCoder(code_weights, tanh, wh_bias, reopen)
         self.output_proj = nn.Linear(c1 * patch_pixel**2, c2)
         self.norm = nn.LayerNorm(c2) if norm else nn.Identity()
-        self._start_regular()
-
-    def _start_regular(self) -> None:
-        """Let the last layer of the prediction give zeros; sizes without a bias could not leave them."""
-        zeros = slice(2 if self.box_coder.wh_bias is None else 4)
-        last = self.patch_embed.proj if isinstance(self.offset_predictor, nn.Identity) else self.offset_predictor
-        for p in last.parameters():
-            nn.init.zeros_(p.data[zeros])
+        for p in (self.offset_predictor if hidden else self.patch_embed.proj).parameters():
+            nn.init.zeros_(p)  # the regular grid
 
     def forward(self, x: Tensor) -> Tensor:
         return self.embed(x)[0]
@@ -219,7 +222,8 @@ class DePatch(nn.Module):
 
     def _codes(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Four numbers per patch (B, h, w, 4), in the parameters' own precision: they become coordinates."""
-        with torch.autocast(x.device.type, enabled=False):
+        kind = x.device.type
+        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
             patches = self.patch_embed(x.to(self.patch_embed.proj.weight.dtype), size)
             return self.offset_predictor(self.act(patches))
 
