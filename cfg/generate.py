@@ -93,6 +93,10 @@ def crossformer_backbone() -> Model:
         d = yolo_attn.replace(d, "CrossFormerStage", layer, args)
         d["backbone"][layer][1] = repeats
     return d
+def depatch() -> Model:
+    """As in DPT, where it is the patch embedding between two stages."""
+    model: Model = yolo_attn.replace(BASE, "DePatch", 7, [1024, 2])
+    return model
 
 
 DAT, AFF = "DAT: arXiv:2201.00520", "AFF: arXiv:2009.14082"
@@ -117,6 +121,10 @@ MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
         "spatial-reduction attention after SPPF, starting as yolov8",
         "PVT: arXiv:2102.12122",
         after_sppf("PyramidAttention"),
+    "depatch": (
+        "deformable patches in the place of the backbone's last downsampling",
+        "DPT: arXiv:2107.14467",
+        depatch,
     ),
     "se": ("squeeze-and-excitation after SPPF, starting as yolov8", "SE: arXiv:1709.01507", after_sppf("SE")),
     "gct": ("gated channel transformation after SPPF, starting as yolov8", "GCT: arXiv:1909.11519", after_sppf("GCT")),

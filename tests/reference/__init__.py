@@ -4,7 +4,7 @@ REFERENCES maps a registered name to a function (module, *inputs) -> output that
 options, and nothing else of it.
 """
 
-from . import aff, crossformer, dat, gct, msda, pvt, residual, se, swin
+from . import aff, crossformer, dat, depatch, gct, msda, pvt, residual, se, swin
 
 REFERENCES = {
     "AFF": aff.aff,
@@ -15,6 +15,7 @@ REFERENCES = {
     "DATBlock": dat.block,
     "DATStage": dat.stage,
     "DAttention": dat.attention,
+    "DePatch": depatch.depatch,
     "DeformableTransformerEncoderLayer": msda.encoder_layer,
     "GCT": gct.gct,
     "LocalAttention": swin.attention,

@@ -6,6 +6,7 @@ from .crossformer import CrossFormerBlock, CrossFormerStage
 from .dat import DATBlock
 from .dat_stage import DATStage
 from .dattention import DAttention
+from .depatch import DePatch
 from .gct import GCT
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .pyramid_attention import PyramidAttention
@@ -33,3 +34,4 @@ __all__ = [
     "CrossScaleEmbed",
     "iAFF",
 ]
+__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "DePatch", "Residual", "iAFF"]
