@@ -6,5 +6,6 @@ from .dattention import DAttention
 from .gct import GCT
 from .residual import Residual
 from .se import SE
+from .slpt import SparseLocalPatch
 
-__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "Residual", "iAFF"]
+__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "Residual", "SparseLocalPatch", "iAFF"]
