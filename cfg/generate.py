@@ -18,6 +18,10 @@ def after_sppf(module: str, mode: str = "residual") -> Callable[[], Model]:
     return lambda: yolo_attn.insert(BASE, module, "sppf", mode=mode)
 
 
+def after_p4(module: str, base: str = BASE) -> Callable[[], Model]:
+    return lambda: yolo_attn.insert(base, module, "p4")
+
+
 def neck() -> Model:
     """Heads of 32 channels, and fewer keys where the map is larger, as in the stages of DAT."""
     model: Model = yolo_attn.insert(BASE, "DAttention", "neck-p3", {"head_dim": 32, "stride": 4, "kernel_size": 7})
@@ -38,6 +42,7 @@ def fused(module: str) -> Callable[[], Model]:
 
 
 DAT, AFF = "DAT: arXiv:2201.00520", "AFF: arXiv:2009.14082"
+SLPT = "SLPT: arXiv:2203.06541"
 MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
     "dattn": ("deformable attention after SPPF, starting as yolov8", DAT, after_sppf("DAttention")),
     "dattn-plain": (
@@ -52,16 +57,28 @@ MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
     "mscam": ("multi-scale channel attention after SPPF, starting as yolov8", AFF, after_sppf("MS_CAM")),
     "aff": ("attentional feature fusion in the place of every Concat", AFF, fused("AFF")),
     "iaff": ("iterative attentional feature fusion in the place of every Concat", AFF, fused("iAFF")),
-}  # name: what it is, source, how it is made
+    "slpt": (
+        "sparse local patches at the end of the backbone's P4 stage, starting as yolov8",
+        SLPT,
+        after_p4("SparseLocalPatch"),
+    ),
+    "slpt-pose": (
+        "sparse local patches at the end of the backbone's P4 stage, starting as yolov8-pose",
+        SLPT,
+        after_p4("SparseLocalPatch", "yolov8-pose.yaml"),
+    ),
+}  # name, which ends in the task where that is not detection: what it is, source, how it is made
 
 
 def text(name: str) -> str:
     """The YAML of a name."""
     what, source, make = MODELS[name]
+    model = make()
+    base = Path(model["yaml_file"]).name
     return (
         f"# yolo-attn: YOLOv8 with {what}.\n"
-        f"# {source}. From Ultralytics' {BASE}, AGPL-3.0, by cfg/generate.py.\n"
-        f"# The file name chooses the scale: yolov8n-{name}.yaml to yolov8x-{name}.yaml.\n\n{document.dump(make())}"
+        f"# {source}. From Ultralytics' {base}, AGPL-3.0, by cfg/generate.py.\n"
+        f"# The file name chooses the scale: yolov8n-{name}.yaml to yolov8x-{name}.yaml.\n\n{document.dump(model)}"
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from yolo_attn.modules.inherent_relation import InherentLayer, InherentRelation
-from yolo_attn.modules.slpt import interpolate, patch_tokens, roi
+from yolo_attn.modules._roi import interpolate, patch_tokens, roi
+from yolo_attn.modules.slpt import InherentLayer, InherentRelation
 
 from ..golden import Case
 from .ours import Function, Ours

@@ -1,4 +1,4 @@
-"""SLPT: arXiv:2203.06541, sections 3.1-3.3, by loops over images, points, samples, heads and pixels; and our write-back."""
+"""SLPT: arXiv:2203.06541, sections 3.1-3.3, with our write-back; loops over images, points, samples, pixels."""
 
 from __future__ import annotations
 

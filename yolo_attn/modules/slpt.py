@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -10,55 +11,126 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register
-from ._checks import divisible, number, positive
-from ._sampling import at_least_float32, sample
-from .inherent_relation import InherentRelation
+from ._checks import boolean, divisible, number, one_of, positive
+from ._roi import lattice, patch_tokens, roi
+from ._sampling import at_least_float32
+
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
-def roi(points: Tensor, half_length: float, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The boxes around points, cut off at the border of the map, and the positions of their samples.
+class InherentLayer(nn.Module):
+    """A layer of the inherent relation: attention among the points, attention to their patches, and an MLP.
 
     Args:
-        points: Centres (..., 2) as (x, y), 0 to 1 from the first pixel's centre to the last one's.
-        half_length: Half a side of a box that nothing cuts off.
-        size: Samples S along each axis, both ends of the box included; a single one is at its start.
+        dim: Number of channels C of a token.
+        num_heads: Number of attention heads.
+        hidden_dim: Hidden width of the MLP.
+        drop: Dropout of attention weights, of the MLP's hidden layer and of each step's result, in training.
+        activation: "relu" or "gelu".
+        pre_norm: Whether a step's LayerNorm stands before it, or behind its residual sum.
 
-    Returns:
-        Positions (..., S, S, 2), x running along the first of the two S; sides (..., 2); and starts (..., 2) of the
-        boxes.
+    Shape:
+        Tokens of the points, and of what they look at: (B, K, C) and (B, N, C); result (B, K, C).
+
+    Raises:
+        ValueError: If an argument has no meaning, or num_heads doesn't divide dim.
+
+    References:
+        Xia et al., CVPR 2022, arXiv:2203.06541, section 3.2. Differs: batch first; the official code has K first.
     """
-    start, end = (points - half_length).clamp(0, 1), (points + half_length).clamp(0, 1)
-    length = end - start
-    steps = torch.linspace(0, 1, size, dtype=points.dtype, device=points.device)[:, None]
-    x, y = (start[..., None, :] + steps * length[..., None, :]).unbind(-1)  # ... S
-    return torch.stack(torch.broadcast_tensors(x[..., :, None], y[..., None, :]), -1), length, start
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int = 8,
+        hidden_dim: int = 1024,
+        drop: float = 0.0,
+        activation: str = "relu",
+        pre_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        positive(self, dim=dim, num_heads=num_heads, hidden_dim=hidden_dim)
+        divisible(self, "dim", "num_heads", dim=dim, num_heads=num_heads)
+        number(self, low=0, high=1, drop=drop)
+        one_of(self, "activation", activation, tuple(ACTIVATIONS))
+        boolean(self, pre_norm=pre_norm)
+        self.pre_norm = pre_norm
+        self.self_attn, self.multihead_attn = (
+            nn.MultiheadAttention(dim, num_heads, drop, batch_first=True) for _ in range(2)
+        )
+        self.linear1, self.linear2 = nn.Linear(dim, hidden_dim), nn.Linear(hidden_dim, dim)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
+        self.act, self.dropout = ACTIVATIONS[activation](), nn.Dropout(drop)
+
+    def forward(
+        self,
+        tgt: Tensor,
+        memory: Tensor,
+        pos: Tensor | float = 0.0,
+        query_pos: Tensor | float = 0.0,
+        padding: Tensor | None = None,
+    ) -> Tensor:
+        """Encodings `pos` and `query_pos` go to keys and queries, never to values; `padding` (B, N) hides tokens."""
+
+        def among_points(x: Tensor) -> Tensor:
+            q = x + query_pos
+            return self.self_attn(q, q, x, need_weights=False)[0]
+
+        def to_patches(x: Tensor) -> Tensor:
+            return self.multihead_attn(x + query_pos, memory + pos, memory, padding, need_weights=False)[0]
+
+        def mlp(x: Tensor) -> Tensor:
+            return self.linear2(self.dropout(self.act(self.linear1(x))))
+
+        for norm, step in ((self.norm1, among_points), (self.norm2, to_patches), (self.norm3, mlp)):
+            tgt = tgt + self.dropout(step(norm(tgt))) if self.pre_norm else norm(tgt + self.dropout(step(tgt)))
+        return tgt
 
 
-def interpolate(x: Tensor, points: Tensor) -> Tensor:
-    """Bilinear samples (B, N, C) of maps (B, C, H, W) at points (B, N, 2) as (x, y), moved onto the map where outside.
+class InherentRelation(nn.Module):
+    """The layers, with what a landmark is (`landmark_query`) and where on the object it sits (`structure_encoding`).
 
-    Where the slope jumps, at a pixel's centre and at the border, the gradient is the slope towards larger x or y.
+    Args:
+        num_points: Number of points K.
+        dim: Number of channels C of a token.
+        num_layers: Number of layers.
+        num_heads, hidden_dim, drop, activation, pre_norm: Those of InherentLayer.
+
+    Shape:
+        Patch tokens (B, K, C), and tokens (B, K, C) to start from, zeros by default; result (B, num_layers, K, C),
+        what every layer gives, through one LayerNorm that all share.
+
+    Raises:
+        ValueError: As InherentLayer does.
+
+    References:
+        Xia et al., CVPR 2022, arXiv:2203.06541, section 3.2. Differs: the first layer may start from given tokens.
     """
-    inside = torch.where(points < 1, points.clamp(min=0), 1.0)  # behind the last pixel all is flat
-    return sample(x, 2 * inside.flip(-1)[:, None] - 1)[:, :, 0].transpose(1, 2)
 
+    def __init__(
+        self,
+        num_points: int,
+        dim: int,
+        num_layers: int = 6,
+        num_heads: int = 8,
+        hidden_dim: int = 1024,
+        drop: float = 0.0,
+        activation: str = "relu",
+        pre_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        positive(self, num_points=num_points, dim=dim, num_layers=num_layers)
+        self.structure_encoding, self.landmark_query = (nn.Parameter(torch.randn(1, num_points, dim)) for _ in range(2))
+        layers = (InherentLayer(dim, num_heads, hidden_dim, drop, activation, pre_norm) for _ in range(num_layers))
+        self.Transformer_block = nn.ModuleDict({"layers": nn.ModuleList(layers), "norm": nn.LayerNorm(dim)})
 
-def patch_tokens(extractor: nn.Module, x: Tensor, grid: Tensor) -> Tensor:
-    """Patches of maps (B, C, H, W), sampled at positions (B, K, S, S, 2) as `roi` gives them, as tokens (B, K, D).
-
-    The extractor makes (N, D, 1, 1) of patches (N, C, S, S).
-    """
-    size = grid.shape[2]
-    patches = interpolate(x, grid.flatten(1, 3))
-    patches = rearrange(patches, "b (k x y) c -> (b k) c y x", x=size, y=size)
-    return rearrange(extractor(patches), "(b k) d 1 1 -> b k d", b=x.shape[0])
-
-
-def lattice(num_points: int) -> Tensor:
-    """Points (N, 2) as (x, y) in (0, 1), in rows that are spread evenly."""
-    rows = round(num_points**0.5)
-    counts = [num_points * (i + 1) // rows - num_points * i // rows for i in range(rows)]
-    return torch.tensor([((j + 0.5) / n, (i + 0.5) / rows) for i, n in enumerate(counts) for j in range(n)])
+    def forward(self, patches: Tensor, tokens: Tensor | None = None) -> Tensor:
+        tokens = torch.zeros_like(patches) if tokens is None else tokens
+        outputs = []
+        for layer in self.Transformer_block["layers"].children():
+            tokens = layer(tokens, patches, self.structure_encoding, self.landmark_query)
+            outputs.append(self.Transformer_block["norm"](tokens))
+        return torch.stack(outputs, 1)
 
 
 @register(paper="arXiv:2203.06541", tiny=(8, 3, 3, 2, 2, 2), licence="GPL-2.0")
@@ -140,7 +212,8 @@ class SparseLocalPatch(nn.Module):
             Result (B, C, H, W); points (B, num_stages + 1, K, 2) as (x, y), 0 to 1 from the first pixel's centre to
             the last one's: where they start, and where each stage moves them.
         """
-        features, tokens = self.proj_in(x), None
+        features = self.proj_in(x)
+        tokens: Any = None
         points = [at_least_float32(self.initial_points).sigmoid().expand(x.shape[0], -1, 2)]
         for stage in range(self.num_stages):
             grid, length, start = roi(points[-1], self.half_length / 2**stage, self.patch_size)
