@@ -115,15 +115,36 @@ def test_near_pixels_attend_to_a_point() -> None:
     assert module.half()(x.half()).isfinite().all()
 
 
-def test_stages_hand_on_their_tokens() -> None:
-    """The first layer's first norm would never learn, because every stage would start from zeros."""
+def test_tokens_to_start_from() -> None:
+    """A stage would forget what the one before knows, or official weights would not start from zeros."""
     torch.manual_seed(0)
     module, patches = generic(InherentRelation(5, 8, 3, 2, 16)).double(), torch.randn(1, 5, 8).double()
-    start = torch.randn(1, 5, 8).double()
-    for tokens in (None, start):
-        want = relation(module, patches[0], torch.zeros(5, 8).double() if tokens is None else tokens[0])
-        got = module(patches, tokens)
-        torch.testing.assert_close(got[0], torch.stack(want), **TOLERANCE[torch.float64])
+    for start in (torch.zeros(1, 5, 8).double(), torch.randn(1, 5, 8).double()):
+        want = torch.stack(relation(module, patches[0], start[0]))
+        torch.testing.assert_close(module(patches, start)[0], want, **TOLERANCE[torch.float64])
+    assert torch.equal(module(patches), module(patches, torch.zeros(1, 5, 8).double()))
+
+
+def test_points_go_to_what_matters() -> None:
+    """Points would stay where they are, or wander: those of a trained module must be nearer to the only object."""
+    torch.manual_seed(0)
+    module = SparseLocalPatch(8, 9, 5, num_heads=2, embed_dim=16)
+    optimizer = torch.optim.Adam(module.parameters(), 5e-3)
+    axis = torch.linspace(0, 1, 16)
+    nearest = []
+    for _ in range(120):
+        centre = torch.rand(16, 2)
+        x, y = (axis[None] - centre[:, i, None] for i in (0, 1))
+        squared = (x[:, None] ** 2 + y[:, :, None] ** 2)[:, None]
+        out, points = module.attend(torch.randn(16, 8, 16, 16) * 0.1 + 3 * (-200 * squared).exp())
+        loss = (out[:, :1] - 3 * (-200 * squared).exp()).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        nearest.append(torch.cdist(points[:, [0, -1]], centre[:, None, None].expand(-1, 2, 1, 2)).amin((2, 3)).mean(0))
+    start, end = torch.stack(nearest[-10:]).detach().mean(0)
+    print(start, end, loss)
+    assert end < 0.7 * start
 
 
 def test_options_of_the_layer() -> None:

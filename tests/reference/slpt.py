@@ -26,7 +26,7 @@ def _image(module, features: Tensor, q: Tensor) -> Tensor:
         half = module.half_length / 2**stage
         start, end = (points - half).clamp(0, 1), (points + half).clamp(0, 1)
         patches = torch.stack([_patch(module, features, *box) for box in zip(start, end, strict=True)])
-        tokens = relation(module.Transformer, patches, tokens)[-1]
+        tokens = relation(module.Transformer, patches, tokens + patches)[-1]
         share = 1 / (1 + (-linear(module.out_layer, tokens)).exp())
         points = torch.stack([a + (b - a) * s for a, b, s in zip(start, end, share, strict=True)])
     k, v = linear(module.proj_kv, tokens).split(d, 1)

@@ -163,8 +163,8 @@ class SparseLocalPatch(nn.Module):
         have the official names and shapes. Differs: no landmark supervises the points, so gradients flow through boxes
         and samples, where the paper cuts them off, and the pixels' attention to the tokens, which the paper doesn't
         have, falls with the distance to the point, by a learned radius: that is how a loss on the map moves points.
-        They start from learned positions, not a mean face, and stay inside their boxes by a sigmoid. A stage goes on
-        with the tokens of the one before, not with zeros.
+        They start from learned positions, not a mean face, and stay inside their boxes by a sigmoid. A stage starts
+        from its patches and the tokens of the one before, not from zeros, so that a token holds its own patch at once.
     """
 
     def __init__(
@@ -213,11 +213,12 @@ class SparseLocalPatch(nn.Module):
             the last one's: where they start, and where each stage moves them.
         """
         features = self.proj_in(x)
-        tokens: Any = None
+        tokens: Any = 0.0
         points = [at_least_float32(self.initial_points).sigmoid().expand(x.shape[0], -1, 2)]
         for stage in range(self.num_stages):
             grid, length, start = roi(points[-1], self.half_length / 2**stage, self.patch_size)
-            tokens = self.Transformer(patch_tokens(self.feature_extractor, features, grid), tokens)[:, -1]
+            patches = patch_tokens(self.feature_extractor, features, grid)
+            tokens = self.Transformer(patches, tokens + patches)[:, -1]
             points.append(start + length * at_least_float32(self.out_layer(tokens)).sigmoid())
         return self._write_back(x, tokens, points[-1]), torch.stack(points, 1)
 
