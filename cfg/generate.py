@@ -34,6 +34,8 @@ def dat_backbone() -> Model:
         model = yolo_attn.replace(model, "DATStage", layer, {**args, "head_dim": 32, "mlp_ratio": 1.5})
         model["backbone"][layer][1] = repeats
     return model
+def after_p4(module: str, base: str = BASE) -> Callable[[], Model]:
+    return lambda: yolo_attn.insert(base, module, "p4")
 
 
 def neck() -> Model:
@@ -101,6 +103,7 @@ def depatch() -> Model:
 
 DAT, AFF = "DAT: arXiv:2201.00520", "AFF: arXiv:2009.14082"
 CROSSFORMER = "CrossFormer: arXiv:2108.00154"
+SLPT = "SLPT: arXiv:2203.06541"
 MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
     "dattn": ("deformable attention after SPPF, starting as yolov8", DAT, after_sppf("DAttention")),
     "dattn-plain": (
@@ -156,15 +159,28 @@ MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
         crossformer_backbone,
     ),
 }  # name: what it is, source, how it is made
+    "slpt": (
+        "sparse local patches at the end of the backbone's P4 stage, starting as yolov8",
+        SLPT,
+        after_p4("SparseLocalPatch"),
+    ),
+    "slpt-pose": (
+        "sparse local patches at the end of the backbone's P4 stage, starting as yolov8-pose",
+        SLPT,
+        after_p4("SparseLocalPatch", "yolov8-pose.yaml"),
+    ),
+}  # name, which ends in the task where that is not detection: what it is, source, how it is made
 
 
 def text(name: str) -> str:
     """The YAML of a name."""
     what, source, make = MODELS[name]
+    model = make()
+    base = Path(model["yaml_file"]).name
     return (
         f"# yolo-attn: YOLOv8 with {what}.\n"
-        f"# {source}. From Ultralytics' {BASE}, AGPL-3.0, by cfg/generate.py.\n"
-        f"# The file name chooses the scale: yolov8n-{name}.yaml to yolov8x-{name}.yaml.\n\n{document.dump(make())}"
+        f"# {source}. From Ultralytics' {base}, AGPL-3.0, by cfg/generate.py.\n"
+        f"# The file name chooses the scale: yolov8n-{name}.yaml to yolov8x-{name}.yaml.\n\n{document.dump(model)}"
     )
 
 

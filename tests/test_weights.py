@@ -15,7 +15,7 @@ from yolo_attn.patches import host
 import yolo_attn
 
 from .conftest import SHARED
-from .models import STARTING, WEIGHTS, logged, needs_weights, outputs, scaled, seeded, transferred
+from .models import STARTING, TASKS, WEIGHTS, logged, needs_weights, outputs, scaled, seeded, transferred
 
 
 def test_weights_that_cannot_be_aligned() -> None:
@@ -57,6 +57,16 @@ def test_the_real_checkpoint(name: str) -> None:
     assert any(x.startswith("Transferred 355/355 tensors from yolov8n.pt; ") for x in lines)
     assert model.names[0] == "person"
     assert all(torch.equal(a, b) for a, b in zip(outputs(model.model), outputs(stock.model.float()), strict=True))
+
+
+@pytest.mark.parametrize("name, task", TASKS.items())
+def test_other_tasks(name: str, task: str) -> None:
+    """A shipped YAML of another task would be taken for a detector, or not compute what Ultralytics' model computes."""
+    stock, model = seeded(host.load_yaml(f"yolov8n-{task}.yaml")), YOLO(name.replace("yolov8", "yolov8n"))
+    assert model.task == task
+    tensors = len(stock.state_dict())
+    assert transferred(model.model, stock) == (tensors, tensors)
+    assert all(torch.equal(a, b) for a, b in zip(outputs(model.model), outputs(stock), strict=True))
 
 
 @needs_weights

@@ -4,7 +4,7 @@ REFERENCES maps a registered name to a function (module, *inputs) -> output that
 options, and nothing else of it.
 """
 
-from . import aff, crossformer, dat, depatch, gct, msda, pvt, residual, se, swin
+from . import aff, crossformer, dat, depatch, gct, msda, pvt, residual, se, slpt, swin
 
 REFERENCES = {
     "AFF": aff.aff,
@@ -25,5 +25,6 @@ REFERENCES = {
     "Residual": residual.residual,
     "SE": se.se,
     "ShiftWindowAttention": swin.attention,
+    "SparseLocalPatch": slpt.sparse_local_patch,
     "iAFF": aff.iaff,
 }

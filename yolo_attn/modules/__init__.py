@@ -35,3 +35,6 @@ __all__ = [
     "iAFF",
 ]
 __all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "DePatch", "Residual", "iAFF"]
+from .slpt import SparseLocalPatch
+
+__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "Residual", "SparseLocalPatch", "iAFF"]

@@ -1,0 +1,55 @@
+"""Boxes around points of a map, the samples inside them, and points to start from."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from ._sampling import sample
+
+
+def roi(points: Tensor, half_length: float, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The boxes around points, cut off at the border of the map, and the positions of their samples.
+
+    Args:
+        points: Centres (..., 2) as (x, y), 0 to 1 from the first pixel's centre to the last one's.
+        half_length: Half a side of a box that nothing cuts off.
+        size: Samples S along each axis, both ends of the box included; a single one is at its start.
+
+    Returns:
+        Positions (..., S, S, 2), x running along the first of the two S; sides (..., 2); and starts (..., 2) of the
+        boxes.
+    """
+    start, end = (points - half_length).clamp(0, 1), (points + half_length).clamp(0, 1)
+    length = end - start
+    steps = torch.linspace(0, 1, size, dtype=points.dtype, device=points.device)[:, None]
+    x, y = (start[..., None, :] + steps * length[..., None, :]).unbind(-1)  # ... S
+    return torch.stack(torch.broadcast_tensors(x[..., :, None], y[..., None, :]), -1), length, start
+
+
+def interpolate(x: Tensor, points: Tensor) -> Tensor:
+    """Bilinear samples (B, N, C) of maps (B, C, H, W) at points (B, N, 2) as (x, y), moved onto the map where outside.
+
+    Where the slope jumps, at a pixel's centre and at the border, the gradient is the slope towards larger x or y.
+    """
+    inside = torch.where((points >= 0) & (points < 1), points, points.detach().clamp(0, 1))  # flat from the border on
+    return sample(x, 2 * inside.flip(-1)[:, None] - 1)[:, :, 0].transpose(1, 2)
+
+
+def patch_tokens(extractor: nn.Module, x: Tensor, grid: Tensor) -> Tensor:
+    """Patches of maps (B, C, H, W), sampled at positions (B, K, S, S, 2) as `roi` gives them, as tokens (B, K, D).
+
+    The extractor makes (N, D, 1, 1) of patches (N, C, S, S).
+    """
+    size = grid.shape[2]
+    patches = interpolate(x, grid.flatten(1, 3))
+    patches = rearrange(patches, "b (k x y) c -> (b k) c y x", x=size, y=size)
+    return rearrange(extractor(patches), "(b k) d 1 1 -> b k d", b=x.shape[0])
+
+
+def lattice(num_points: int) -> Tensor:
+    """Points (N, 2) as (x, y) in (0, 1), in rows that are spread evenly."""
+    rows = round(num_points**0.5)
+    counts = [num_points * (i + 1) // rows - num_points * i // rows for i in range(rows)]
+    return torch.tensor([((j + 0.5) / n, (i + 0.5) / rows) for i, n in enumerate(counts) for j in range(n)])

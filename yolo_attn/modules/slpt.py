@@ -1,0 +1,240 @@
+"""Sparse local patches (SLPT: Xia et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..registry import register
+from ._checks import boolean, divisible, number, one_of, positive
+from ._roi import lattice, patch_tokens, roi
+from ._sampling import at_least_float32
+
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
+
+
+class InherentLayer(nn.Module):
+    """A layer of the inherent relation: attention among the points, attention to their patches, and an MLP.
+
+    Args:
+        dim: Number of channels C of a token.
+        num_heads: Number of attention heads.
+        hidden_dim: Hidden width of the MLP.
+        drop: Dropout of attention weights, of the MLP's hidden layer and of each step's result, in training.
+        activation: "relu" or "gelu".
+        pre_norm: Whether a step's LayerNorm stands before it, or behind its residual sum.
+
+    Shape:
+        Tokens of the points, and of what they look at: (B, K, C) and (B, N, C); result (B, K, C).
+
+    Raises:
+        ValueError: If an argument has no meaning, or num_heads doesn't divide dim.
+
+    References:
+        Xia et al., CVPR 2022, arXiv:2203.06541, section 3.2. Differs: batch first; the official code has K first.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int = 8,
+        hidden_dim: int = 1024,
+        drop: float = 0.0,
+        activation: str = "relu",
+        pre_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        positive(self, dim=dim, num_heads=num_heads, hidden_dim=hidden_dim)
+        divisible(self, "dim", "num_heads", dim=dim, num_heads=num_heads)
+        number(self, low=0, high=1, drop=drop)
+        one_of(self, "activation", activation, tuple(ACTIVATIONS))
+        boolean(self, pre_norm=pre_norm)
+        self.pre_norm = pre_norm
+        self.self_attn, self.multihead_attn = (
+            nn.MultiheadAttention(dim, num_heads, drop, batch_first=True) for _ in range(2)
+        )
+        self.linear1, self.linear2 = nn.Linear(dim, hidden_dim), nn.Linear(hidden_dim, dim)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
+        self.act, self.dropout = ACTIVATIONS[activation](), nn.Dropout(drop)
+
+    def forward(
+        self,
+        tgt: Tensor,
+        memory: Tensor,
+        pos: Tensor | float = 0.0,
+        query_pos: Tensor | float = 0.0,
+        padding: Tensor | None = None,
+    ) -> Tensor:
+        """Encodings `pos` and `query_pos` go to keys and queries, never to values; `padding` (B, N) hides tokens."""
+
+        def among_points(x: Tensor) -> Tensor:
+            q = x + query_pos
+            return self.self_attn(q, q, x, need_weights=False)[0]
+
+        def to_patches(x: Tensor) -> Tensor:
+            return self.multihead_attn(x + query_pos, memory + pos, memory, padding, need_weights=False)[0]
+
+        def mlp(x: Tensor) -> Tensor:
+            return self.linear2(self.dropout(self.act(self.linear1(x))))
+
+        for norm, step in ((self.norm1, among_points), (self.norm2, to_patches), (self.norm3, mlp)):
+            tgt = tgt + self.dropout(step(norm(tgt))) if self.pre_norm else norm(tgt + self.dropout(step(tgt)))
+        return tgt
+
+
+class InherentRelation(nn.Module):
+    """The layers, with what a landmark is (`landmark_query`) and where on the object it sits (`structure_encoding`).
+
+    Args:
+        num_points: Number of points K.
+        dim: Number of channels C of a token.
+        num_layers: Number of layers.
+        num_heads, hidden_dim, drop, activation, pre_norm: Those of InherentLayer.
+
+    Shape:
+        Patch tokens (B, K, C), and tokens (B, K, C) to start from, zeros by default; result (B, num_layers, K, C),
+        what every layer gives, through one LayerNorm that all share.
+
+    Raises:
+        ValueError: As InherentLayer does.
+
+    References:
+        Xia et al., CVPR 2022, arXiv:2203.06541, section 3.2. Differs: the first layer may start from given tokens.
+    """
+
+    def __init__(
+        self,
+        num_points: int,
+        dim: int,
+        num_layers: int = 6,
+        num_heads: int = 8,
+        hidden_dim: int = 1024,
+        drop: float = 0.0,
+        activation: str = "relu",
+        pre_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        positive(self, num_points=num_points, dim=dim, num_layers=num_layers)
+        self.structure_encoding, self.landmark_query = (nn.Parameter(torch.randn(1, num_points, dim)) for _ in range(2))
+        layers = (InherentLayer(dim, num_heads, hidden_dim, drop, activation, pre_norm) for _ in range(num_layers))
+        self.Transformer_block = nn.ModuleDict({"layers": nn.ModuleList(layers), "norm": nn.LayerNorm(dim)})
+
+    def forward(self, patches: Tensor, tokens: Tensor | None = None) -> Tensor:
+        tokens = torch.zeros_like(patches) if tokens is None else tokens
+        outputs = []
+        for layer in self.Transformer_block["layers"].children():
+            tokens = layer(tokens, patches, self.structure_encoding, self.landmark_query)
+            outputs.append(self.Transformer_block["norm"](tokens))
+        return torch.stack(outputs, 1)
+
+
+@register(paper="arXiv:2203.06541", tiny=(8, 3, 3, 2, 2, 2), licence="GPL-2.0")
+class SparseLocalPatch(nn.Module):
+    """Sparse local patches: learned points are moved to where an image needs them, coarse to fine, and write back.
+
+    In each stage a patch is cut out around every point and made one token; the tokens learn from each other and move
+    the points inside their boxes, which are half as long in the next stage. At last every pixel attends to the tokens.
+
+    Args:
+        dim: Number of channels C.
+        num_points: Number of points K, in even rows over the map at the start; the positions they start from are
+            learned.
+        patch_size: Samples S along each side of a patch, from 2.
+        num_stages: Number of times that the points are moved.
+        num_layers: Layers of the inherent relation, which all stages share.
+        num_heads: Number of attention heads; it divides embed_dim.
+        embed_dim: Width of the tokens; dim // 2 by default.
+        half_length: Half a side of a box in the first stage, the whole map being 1.
+        mlp_ratio: Hidden width of the MLPs over embed_dim.
+
+    Shape:
+        Input and output (B, C, H, W), any H, W >= 1.
+
+    Raises:
+        ValueError: If an argument has no meaning, or num_heads doesn't divide embed_dim.
+
+    References:
+        Xia et al., CVPR 2022, arXiv:2203.06541, sections 3.1-3.3; `feature_extractor`, `Transformer` and `out_layer`
+        have the official names and shapes. Differs: no landmark supervises the points, so gradients flow through boxes
+        and samples, where the paper cuts them off, and the pixels' attention to the tokens, which the paper doesn't
+        have, falls with the distance to the point, by a learned radius: that is how a loss on the map moves points.
+        They start from learned positions, not a mean face, and stay inside their boxes by a sigmoid. A stage starts
+        from its patches and the tokens of the one before, not from zeros, so that a token holds its own patch at once.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_points: int = 64,
+        patch_size: int = 7,
+        num_stages: int = 3,
+        num_layers: int = 2,
+        num_heads: int = 8,
+        embed_dim: int | None = None,
+        half_length: float = 0.125,
+        mlp_ratio: float = 4.0,
+    ) -> None:
+        super().__init__()
+        embed_dim = dim // 2 if embed_dim is None else embed_dim
+        positive(self, dim=dim, num_points=num_points, patch_size=patch_size, num_stages=num_stages)
+        positive(self, num_layers=num_layers, num_heads=num_heads, embed_dim=embed_dim)
+        divisible(self, "embed_dim", "num_heads", embed_dim=embed_dim, num_heads=num_heads)
+        number(self, low=2, patch_size=patch_size)
+        number(self, low=1e-3, high=1, half_length=half_length)
+        number(self, low=1 / embed_dim, mlp_ratio=mlp_ratio)
+        self.patch_size, self.num_stages, self.num_heads = patch_size, num_stages, num_heads
+        self.half_length = half_length
+        self.initial_points = nn.Parameter(lattice(num_points).logit())
+        self.proj_in = nn.Conv2d(dim, embed_dim, 1)
+        self.feature_extractor = nn.Conv2d(embed_dim, embed_dim, patch_size, bias=False)
+        self.Transformer = InherentRelation(num_points, embed_dim, num_layers, num_heads, int(embed_dim * mlp_ratio))
+        self.out_layer = nn.Linear(embed_dim, 2)
+        self.proj_q = nn.Conv2d(dim, embed_dim, 1)
+        self.proj_kv = nn.Linear(embed_dim, 2 * embed_dim)
+        self.log_radius = nn.Parameter(torch.tensor([math.log(half_length)]))
+        self.proj_out = nn.Conv2d(embed_dim, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attend(x)[0]
+
+    def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The result with the points that were looked at.
+
+        Args:
+            x: Map (B, C, H, W).
+
+        Returns:
+            Result (B, C, H, W); points (B, num_stages + 1, K, 2) as (x, y), 0 to 1 from the first pixel's centre to
+            the last one's: where they start, and where each stage moves them.
+        """
+        features = self.proj_in(x)
+        tokens: Any = 0.0
+        points = [at_least_float32(self.initial_points).sigmoid().expand(x.shape[0], -1, 2)]
+        for stage in range(self.num_stages):
+            grid, length, start = roi(points[-1], self.half_length / 2**stage, self.patch_size)
+            patches = patch_tokens(self.feature_extractor, features, grid)
+            tokens = self.Transformer(patches, tokens + patches)[:, -1]
+            points.append(start + length * at_least_float32(self.out_layer(tokens)).sigmoid())
+        return self._write_back(x, tokens, points[-1]), torch.stack(points, 1)
+
+    def _write_back(self, x: Tensor, tokens: Tensor, points: Tensor) -> Tensor:
+        """Attention from pixels to the tokens of points."""
+        q = rearrange(self.proj_q(x), "b (n c) h w -> b n (h w) c", n=self.num_heads)
+        k, v = rearrange(self.proj_kv(tokens), "b k (two n c) -> two b n k c", two=2, n=self.num_heads)
+        out = F.scaled_dot_product_attention(q, k, v, self._nearness(x, points).to(q.dtype))
+        return self.proj_out(rearrange(out, "b n (h w) c -> b (n c) h w", h=x.shape[2]))
+
+    def _nearness(self, x: Tensor, points: Tensor) -> Tensor:
+        """Bias (B, 1, H W, K) of the attention logits: a Gaussian of the distance, -d^2 / (2 radius^2)."""
+        y, x_ = (
+            (torch.arange(n, dtype=points.dtype, device=x.device) + (n == 1) / 2) / max(n - 1, 1) for n in x.shape[2:]
+        )  # 0 to 1; one pixel is at 0.5
+        pixels = torch.stack(torch.meshgrid(x_, y, indexing="xy"), -1).reshape(1, -1, 1, 2)
+        squared = (pixels - points[:, None]).square().sum(-1)[:, None]
+        sharpness = (-2 * at_least_float32(self.log_radius)).exp() / 2
+        return -(sharpness * squared).clamp(max=1e4)  # finite in half precision
