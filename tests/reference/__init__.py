@@ -4,7 +4,7 @@ REFERENCES maps a registered name to a function (module, *inputs) -> output that
 options, and nothing else of it.
 """
 
-from . import aff, dat, gct, residual, se
+from . import aff, dat, gct, residual, se, sifa
 
 REFERENCES = {
     "AFF": aff.aff,
@@ -15,5 +15,6 @@ REFERENCES = {
     "MS_CAM": aff.ms_cam,
     "Residual": residual.residual,
     "SE": se.se,
+    "SIFA": sifa.sifa,
     "iAFF": aff.iaff,
 }

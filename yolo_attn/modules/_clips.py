@@ -96,12 +96,11 @@ def clips(model: Any, length: int | Sequence[int]) -> Iterator[None]:
 
 
 def clip_modules(model: Any) -> list[ClipModule]:
-    """All modules of a model that `clips` acts on, also where Ultralytics keeps the model, or its copy, one object
-    further: YOLO.model, YOLO.predictor.model, AutoBackend.model."""
-    found = [m for m in model.modules() if isinstance(m, ClipModule)] if isinstance(model, nn.Module) else []
-    for inner in (getattr(model, name, None) for name in ("model", "predictor")):
-        if inner is not None and not isinstance(inner, (str, nn.Sequential)):
-            found += clip_modules(inner)
+    """The modules of a model that `clips` acts on; also of the copy that a YOLO object's predictor keeps, and of the
+    model behind Ultralytics' AutoBackend."""
+    holders = [model, getattr(getattr(model, "predictor", None), "model", None)]
+    roots = [*holders, *(getattr(each, "model", None) for each in holders)]
+    found = (m for root in roots if isinstance(root, nn.Module) for m in root.modules() if isinstance(m, ClipModule))
     return list(dict.fromkeys(found))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -42,9 +43,9 @@ def deformable_correlation(
     """
     c, _, *kernel = weight.shape
     clip = frames.shape[2]
-    before = rearrange(torch.cat([frames[:, :, :1], frames[:, :, :-1]], 2), "b c t h w -> (b t) c h w")
+    before = _flat(torch.cat([frames[:, :, :1], frames[:, :, :-1]], 2))
     factors = rearrange(weight.expand(c, clip, *kernel), "c t kh kw -> t c (kh kw)").repeat(len(frames), 1, 1)
-    points = _window(frames, offset, kernel, stride, padding, dilation)
+    points = _window(_flat(frames), _flat(offset), kernel, stride, padding, dilation)
     return rearrange(_correlate(points, before, factors, groups), "(b t) k h w -> b k t h w", t=clip)
 
 
@@ -69,8 +70,8 @@ def deformable_aggregation(
     Returns:
         Sums (B, groups C, T, H, W), in float32 at least.
     """
-    points = _window(frames, offset, _pair(kernel_size), stride, padding, dilation)
-    out = _aggregate(points, rearrange(weight, "b k t h w -> (b t) k h w"), groups)
+    points = _window(_flat(frames), _flat(offset), _pair(kernel_size), stride, padding, dilation)
+    out = _aggregate(points, _flat(weight), groups)
     return rearrange(out, "(b t) c h w -> b c t h w", t=frames.shape[2])
 
 
@@ -92,7 +93,7 @@ class Correlation(nn.Module):
         return _correlate(points, before, rearrange(weight, "c n kh kw -> n c (kh kw)"))
 
 
-@register(paper="arXiv:2206.06931", licence="none")
+@register(paper="arXiv:2206.06931", identity=True, licence="none")
 class SIFA(ClipModule):
     """Stand-alone inter-frame attention: each pixel also gathers what is near it in the next frame of its video.
 
@@ -114,9 +115,9 @@ class SIFA(ClipModule):
         ValueError: If dim, num_frames, kernel_size or dilation is not a positive integer, or layer_scale no number.
 
     References:
-        Long et al., CVPR 2022, arXiv:2206.06931, eq. 3-7. Differs: after the official code, correlations weigh without
-        a softmax, the gate's difference is of a frame and the one before, and the result is added to the latter;
-        layer_scale.
+        Long et al., CVPR 2022, arXiv:2206.06931, as its official code computes it: correlations weigh without a
+        softmax, and what is gathered from a frame is added to the one before. Differs: each frame's predecessor really
+        is that; the official in-place shift overwrites what it reads. No groups of channels. layer_scale is ours.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class SIFA(ClipModule):
         if layer_scale is not None:
             number(self, layer_scale=layer_scale)
         self.kernel_size, self.dilation = kernel_size, dilation
-        self.conv_offset = nn.Conv3d(dim, 2 * kernel_size**2, (1, 3, 3), padding=(0, 1, 1), bias=False)
+        self.conv_offset = nn.Conv2d(dim, 2 * kernel_size**2, 3, padding=1, bias=False)
         nn.init.zeros_(self.conv_offset.weight)
         self.def_cor = Correlation(dim, num_frames, kernel_size)
         self.scale = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
@@ -143,26 +144,29 @@ class SIFA(ClipModule):
         number, earlier, time = neighbours(self.clips.cut(len(x)), x)
         frame, before = x[number], x[earlier]
         gate = (frame - before).sigmoid() * frame + frame
-        points = self._points(frame, gate)
+        padding = (self.dilation * (self.kernel_size - 1) + 1) // 2
+        points = _window(frame, self.conv_offset(gate), _pair(self.kernel_size), 1, padding, self.dilation)
         gathered = self.scale(_aggregate(points, self.def_cor(points, before, time)))
         return x.index_add(0, earlier, gathered.to(x.dtype))
 
-    def _points(self, frame: Tensor, gate: Tensor) -> Tensor:
-        offset = self.conv_offset(gate.unsqueeze(2))  # N 2KK 1 H W
-        padding = (self.dilation * (self.kernel_size - 1) + 1) // 2
-        return _window(frame.unsqueeze(2), offset, _pair(self.kernel_size), 1, padding, self.dilation)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Official weights are those of a 1 x 3 x 3 convolution; Ultralytics lays out models with 2-d ones only."""
+        key = f"{prefix}conv_offset.weight"
+        if key in state_dict and state_dict[key].ndim == 5:
+            state_dict[key] = state_dict[key].squeeze(2)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def _window(
     frames: Tensor, offset: Tensor, kernel_size: Sequence[int], stride: Pair, padding: Pair, dilation: Pair
 ) -> Tensor:
-    """The deformed windows (B T, C, K K, H, W) of all pixels, sampled once."""
+    """The deformed windows (N, C, K K, H, W) of all pixels of frames (N, C, H, W), sampled once."""
     if offset.shape[1] != 2 * kernel_size[0] * kernel_size[1]:
         raise ValueError(
             f"SIFA: offset must have {2 * kernel_size[0] * kernel_size[1]} channels, y and x for each point of the "
             f"window, got {offset.shape[1]}."
         )
-    shift = rearrange(at_least_float32(offset), "b (k yx) t h w -> (b t) k h w yx", yx=2)
+    shift = rearrange(at_least_float32(offset), "n (k yx) h w -> n k h w yx", yx=2)
     h, w = shift.shape[2:4]
     axes = [
         torch.arange(n, device=shift.device, dtype=shift.dtype) * s
@@ -171,9 +175,8 @@ def _window(
     ]  # K H and K W
     y = axes[0][:, None, :, None].expand(*kernel_size, h, w)
     x = axes[1][None, :, None, :].expand(*kernel_size, h, w)
-    positions = torch.stack([y, x], -1).flatten(0, 1) + shift  # BT KK H W 2
-    maps = at_least_float32(rearrange(frames, "b c t h w -> (b t) c h w"))
-    return sample_pixels(maps, positions.flatten(2, 3)).unflatten(3, (h, w))
+    positions = torch.stack([y, x], -1).flatten(0, 1) + shift  # N KK H W 2
+    return sample_pixels(at_least_float32(frames), positions.flatten(2, 3)).unflatten(3, (h, w))
 
 
 def _correlate(points: Tensor, before: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
@@ -187,6 +190,11 @@ def _aggregate(points: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
     """Sums (N, groups C, H, W) over windows (N, C, K K, H, W) with weights (N, groups K K, H, W)."""
     weight = weight.unflatten(1, (groups, -1)).unsqueeze(2)
     return (points.unsqueeze(1) * weight).sum(3).flatten(1, 2)
+
+
+def _flat(clips: Tensor) -> Tensor:
+    """Clips (B, C, T, H, W) as frames (B T, C, H, W)."""
+    return rearrange(clips, "b c t h w -> (b t) c h w")
 
 
 def _pair(size: Pair) -> tuple[int, int]:
