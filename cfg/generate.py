@@ -14,8 +14,8 @@ BASE = "yolov8.yaml"
 Model = dict[str, Any]
 
 
-def after_sppf(module: str, mode: str = "residual") -> Callable[[], Model]:
-    return lambda: yolo_attn.insert(BASE, module, "sppf", mode=mode)
+def after_sppf(module: str, mode: str = "residual", **arguments: Any) -> Callable[[], Model]:
+    return lambda: yolo_attn.insert(BASE, module, "sppf", arguments, mode=mode)
 
 
 def dat_backbone() -> Model:
@@ -132,6 +132,11 @@ MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
     "se": ("squeeze-and-excitation after SPPF, starting as yolov8", "SE: arXiv:1709.01507", after_sppf("SE")),
     "gct": ("gated channel transformation after SPPF, starting as yolov8", "GCT: arXiv:1909.11519", after_sppf("GCT")),
     "mscam": ("multi-scale channel attention after SPPF, starting as yolov8", AFF, after_sppf("MS_CAM")),
+    "sifa": (
+        "inter-frame attention after SPPF, which acts on video and is yolov8 on still images",
+        "SIFA: arXiv:2206.06931",
+        after_sppf("SIFA", "plain", layer_scale=0.1),
+    ),
     "aff": ("attentional feature fusion in the place of every Concat", AFF, fused("AFF")),
     "iaff": ("iterative attentional feature fusion in the place of every Concat", AFF, fused("iAFF")),
     "msda": (

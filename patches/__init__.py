@@ -17,13 +17,14 @@ def apply() -> None:
     import ultralytics.nn.tasks
 
     try:
-        from . import ddp, lookup, namespace, parser, safe_load, trainer, weights
+        from . import ddp, lookup, namespace, parser, safe_load, trainer, video, weights
 
         if not _applied:
             for seam in (namespace, safe_load, parser, lookup, weights, ddp):
                 seam.apply()
             _applied = True
         trainer.apply()
+        video.apply()
     except (AttributeError, ImportError) as error:
         undo()
         raise RuntimeError(

@@ -13,7 +13,7 @@ import yolo_attn
 
 from .conftest import TOLERANCE
 from .reference import REFERENCES
-from .tiny import NAMES, build, inputs, output_shape
+from .tiny import NAMES, as_clip, build, inputs, output_shape
 
 SIZES = [(1, 1), (1, 7), (7, 5), (20, 20)]
 each_module = pytest.mark.parametrize("name", NAMES)
@@ -25,7 +25,9 @@ def test_equals_the_reference(name: str, size: tuple[int, int]) -> None:
     """The equations of the paper would not be what is computed."""
     module = build(name).double()
     x = [t.double() for t in inputs(name, size)]
-    torch.testing.assert_close(module(*x), REFERENCES[name](module, *x), **TOLERANCE[torch.float64])
+    with as_clip(module):
+        y = module(*x)
+    torch.testing.assert_close(y, REFERENCES[name](module, *x), **TOLERANCE[torch.float64])
 
 
 @each_module
@@ -35,7 +37,8 @@ def test_any_size_and_batch(name: str, size: tuple[int, int], batch: int) -> Non
     """A map of one pixel, one image in training, or a long thin map would fail or give NaN."""
     module = build(name).train()
     x = inputs(name, size, batch)
-    y = module(*x)
+    with as_clip(module, batch):
+        y = module(*x)
     assert y.shape == output_shape(name, batch, size)
     assert y.isfinite().all()
     if y.requires_grad:
@@ -54,7 +57,8 @@ def test_images_do_not_mix(name: str) -> None:
 def test_every_parameter_learns(name: str) -> None:
     """A parameter would be carried along without ever getting a gradient."""
     module, x = build(name).train(), [t.requires_grad_() for t in inputs(name, batch=16)]
-    (module(*x) ** 2).sum().backward()
+    with as_clip(module, 16):
+        (module(*x) ** 2).sum().backward()
     silent = {k.split(".")[0] for k, p in module.named_parameters() if p.grad is None or not p.grad.any()}
     assert silent == {"iAFF": {"global_att2"}}.get(name, set())  # unused by the official code unless own_global=True
 
@@ -63,10 +67,11 @@ def test_every_parameter_learns(name: str) -> None:
 def test_half_precision(name: str) -> None:
     """Validation in half precision, or training under autocast, would stop with a type error or differ."""
     module, x = build(name), inputs(name)
-    want = module(*x)
-    with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(module(*x).float(), want, **TOLERANCE[torch.bfloat16])
-    got = module.half()(*(t.half() for t in x))
+    with as_clip(module):
+        want = module(*x)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(module(*x).float(), want, **TOLERANCE[torch.bfloat16])
+        got = module.half()(*(t.half() for t in x))
     assert got.dtype == torch.float16
     torch.testing.assert_close(got.float(), want, **TOLERANCE[torch.bfloat16])
 

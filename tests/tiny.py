@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
 import yolo_attn
+from yolo_attn import clips
+from yolo_attn.modules._clips import clip_modules
 
 NAMES = [name for name in yolo_attn.names() if yolo_attn.get(name).full_name.startswith("yolo_attn.")]
 
@@ -33,6 +37,11 @@ def generic(module: nn.Module) -> nn.Module:
             norm.running_mean.normal_(std=0.3)
             norm.running_var.uniform_(0.5, 1.5)
     return module.eval()
+
+
+def as_clip(module: nn.Module, frames: int = 2) -> AbstractContextManager[None]:
+    """A block in which a batch is one clip, for a module that looks at neighbouring frames; nothing for others."""
+    return clips(module, frames) if clip_modules(module) else nullcontext()
 
 
 def inputs(name: str, size: tuple[int, int] = (7, 5), batch: int = 2) -> list[Tensor]:

@@ -12,11 +12,12 @@ if not Path(__path__[0], "patches").is_dir():  # a checkout keeps cfg/ and patch
     __path__.append(str(Path(__path__[0]).parent))
 
 from . import modules
+from .modules import clips
 from .patches import apply
 from .registry import Spec, get, names, register
 
 _EDIT = ("insert", "remove", "replace")
-__all__ = ["Spec", "__version__", "get", "insert", "modules", "names", "register", "remove", "replace"]
+__all__ = ["Spec", "__version__", "clips", "get", "insert", "modules", "names", "register", "remove", "replace"]
 
 apply()
 

@@ -52,6 +52,7 @@ def install():
     """Watch for what the plugin extends. A virtual environment calls this twice."""
     watch("ultralytics.nn.tasks", _load)
     watch("ultralytics.engine.trainer", _load)
+    watch("ultralytics.engine.predictor", _load)
 
 
 def _load():

@@ -4,7 +4,7 @@ REFERENCES maps a registered name to a function (module, *inputs) -> output that
 options, and nothing else of it.
 """
 
-from . import aff, crossformer, dat, depatch, gct, msda, pvt, residual, se, slpt, swin
+from . import aff, crossformer, dat, depatch, gct, msda, pvt, residual, se, sifa, slpt, swin
 
 REFERENCES = {
     "AFF": aff.aff,
@@ -24,6 +24,7 @@ REFERENCES = {
     "PyramidAttention": pvt.attention,
     "Residual": residual.residual,
     "SE": se.se,
+    "SIFA": sifa.sifa,
     "ShiftWindowAttention": swin.attention,
     "SparseLocalPatch": slpt.sparse_local_patch,
     "iAFF": aff.iaff,

@@ -1,5 +1,6 @@
 """The mechanisms: one file per paper. Importing this package registers them."""
 
+from ._clips import clips
 from .aff import AFF, DAF, MS_CAM, iAFF
 from .cross_scale_embed import CrossScaleEmbed
 from .crossformer import CrossFormerBlock, CrossFormerStage
@@ -38,3 +39,6 @@ __all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "DePat
 from .slpt import SparseLocalPatch
 
 __all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "Residual", "SparseLocalPatch", "iAFF"]
+from .sifa import SIFA
+
+__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "SIFA", "DATBlock", "DAttention", "Residual", "clips", "iAFF"]

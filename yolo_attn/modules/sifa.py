@@ -1,0 +1,201 @@
+"""Stand-alone inter-frame attention (SIFA: Long et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from ..registry import register
+from ._checks import number, positive
+from ._clips import ClipModule, neighbours
+from ._sampling import at_least_float32, sample_pixels
+from .dat import LayerScale
+
+Pair = int | Sequence[int]
+
+
+def deformable_correlation(
+    frames: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Product of each pixel with a deformed window around it in the next frame; the first frame's is with itself.
+
+    Args:
+        frames: Clips (B, C, T, H, W).
+        offset: Displacements (B, 2 K K, T, H, W) of the window's points in pixels, y and x of each in turn.
+        weight: Factors (C, T or 1, K, K) of the products, summed over channels.
+        stride: Pixels of the next frame per pixel; the result keeps H x W.
+        padding: How far the undeformed window begins above and left of its pixel.
+        dilation: Distance between the window's points.
+        groups: Groups of channels, each with sums of its own.
+
+    Returns:
+        Products (B, groups K K, T, H, W), in float32 at least.
+    """
+    c, _, *kernel = weight.shape
+    clip = frames.shape[2]
+    before = _flat(torch.cat([frames[:, :, :1], frames[:, :, :-1]], 2))
+    factors = rearrange(weight.expand(c, clip, *kernel), "c t kh kw -> t c (kh kw)").repeat(len(frames), 1, 1)
+    points = _window(_flat(frames), _flat(offset), kernel, stride, padding, dilation)
+    return rearrange(_correlate(points, before, factors, groups), "(b t) k h w -> b k t h w", t=clip)
+
+
+def deformable_aggregation(
+    frames: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    kernel_size: Pair,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Weighted sum of a deformed window around each pixel of the same frame.
+
+    Args:
+        frames, offset, stride, padding, dilation: As for `deformable_correlation`.
+        weight: Weights (B, groups K K, T, H, W) of the window's points.
+        kernel_size: Height and width of the window, or one number K.
+        groups: Sets of weights; each gives all C channels.
+
+    Returns:
+        Sums (B, groups C, T, H, W), in float32 at least.
+    """
+    points = _window(_flat(frames), _flat(offset), _pair(kernel_size), stride, padding, dilation)
+    out = _aggregate(points, _flat(weight), groups)
+    return rearrange(out, "(b t) c h w -> b c t h w", t=frames.shape[2])
+
+
+class Correlation(nn.Module):
+    """The correlation's weight: 1 / C for all T frames and points of the window, a constant (C, T, K, K).
+
+    A buffer: Ultralytics makes every frozen parameter a trained one.
+    """
+
+    weight: Tensor
+
+    def __init__(self, dim: int, num_frames: int, kernel_size: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.full((dim, num_frames, kernel_size, kernel_size), 1 / dim))
+
+    def forward(self, points: Tensor, before: Tensor, time: Tensor) -> Tensor:
+        """Weights (N, K K, H, W) from windows (N, C, K K, H, W), the frames before theirs, and their time (N)."""
+        weight = self.weight[:, time.clamp(max=self.weight.shape[1] - 1)]
+        return _correlate(points, before, rearrange(weight, "c n kh kw -> n c (kh kw)"))
+
+
+@register(paper="arXiv:2206.06931", identity=True, licence="none")
+class SIFA(ClipModule):
+    """Stand-alone inter-frame attention: each pixel also gathers what is near it in the next frame of its video.
+
+    Only inside `yolo_attn.clips`, which `yolo predict` and `yolo track` enter on videos. Outside, images pass through
+    unchanged, in training too, and the last frame of a clip always does.
+
+    Args:
+        dim: Number of channels C.
+        num_frames: Frames T for which a checkpoint holds the correlation's constant weight; T in official weights.
+            Clips may have any length.
+        kernel_size: Height and width K of the window.
+        dilation: Distance between the window's points.
+        layer_scale: First value of a learned factor per channel on what is gathered; None for no factor.
+
+    Shape:
+        Input and output (N, C, H, W), any H, W >= 1; N is the frames of one clip or several, one after another.
+
+    Raises:
+        ValueError: If dim, num_frames, kernel_size or dilation is not a positive integer, or layer_scale no number.
+
+    References:
+        Long et al., CVPR 2022, arXiv:2206.06931, as its official code computes it: correlations weigh without a
+        softmax, and what is gathered from a frame is added to the one before. Differs: each frame's predecessor really
+        is that; the official in-place shift overwrites what it reads. No groups of channels. layer_scale is ours.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_frames: int = 1,
+        kernel_size: int = 3,
+        dilation: int = 1,
+        layer_scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        positive(self, dim=dim, num_frames=num_frames, kernel_size=kernel_size, dilation=dilation)
+        if layer_scale is not None:
+            number(self, layer_scale=layer_scale)
+        self.kernel_size, self.dilation = kernel_size, dilation
+        self.conv_offset = nn.Conv2d(dim, 2 * kernel_size**2, 3, padding=1, bias=False)
+        nn.init.zeros_(self.conv_offset.weight)
+        self.def_cor = Correlation(dim, num_frames, kernel_size)
+        self.scale = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.clips:
+            return x
+        number, earlier, time = neighbours(self.clips.cut(len(x)), x)
+        frame, before = x[number], x[earlier]
+        gate = (frame - before).sigmoid() * frame + frame
+        padding = (self.dilation * (self.kernel_size - 1) + 1) // 2
+        points = _window(frame, self.conv_offset(gate), _pair(self.kernel_size), 1, padding, self.dilation)
+        gathered = self.scale(_aggregate(points, self.def_cor(points, before, time)))
+        return x.index_add(0, earlier, gathered.to(x.dtype))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Official weights are those of a 1 x 3 x 3 convolution; Ultralytics lays out models with 2-d ones only."""
+        key = f"{prefix}conv_offset.weight"
+        if key in state_dict and state_dict[key].ndim == 5:
+            state_dict[key] = state_dict[key].squeeze(2)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _window(
+    frames: Tensor, offset: Tensor, kernel_size: Sequence[int], stride: Pair, padding: Pair, dilation: Pair
+) -> Tensor:
+    """The deformed windows (N, C, K K, H, W) of all pixels of frames (N, C, H, W), sampled once."""
+    if offset.shape[1] != 2 * kernel_size[0] * kernel_size[1]:
+        raise ValueError(
+            f"SIFA: offset must have {2 * kernel_size[0] * kernel_size[1]} channels, y and x for each point of the "
+            f"window, got {offset.shape[1]}."
+        )
+    shift = rearrange(at_least_float32(offset), "n (k yx) h w -> n k h w yx", yx=2)
+    h, w = shift.shape[2:4]
+    axes = [
+        torch.arange(n, device=shift.device, dtype=shift.dtype) * s
+        + (torch.arange(k, device=shift.device, dtype=shift.dtype) * d - p).unsqueeze(1)
+        for n, k, s, p, d in zip((h, w), kernel_size, _pair(stride), _pair(padding), _pair(dilation), strict=True)
+    ]  # K H and K W
+    y = axes[0][:, None, :, None].expand(*kernel_size, h, w)
+    x = axes[1][None, :, None, :].expand(*kernel_size, h, w)
+    positions = torch.stack([y, x], -1).flatten(0, 1) + shift  # N KK H W 2
+    return sample_pixels(at_least_float32(frames), positions.flatten(2, 3)).unflatten(3, (h, w))
+
+
+def _correlate(points: Tensor, before: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
+    """Sums (N, groups K K, H, W) over channels of windows (N, C, K K, H, W) times pixels (N, C, H, W) and weights
+    (N, C, K K)."""
+    products = points * before.unsqueeze(2) * weight[..., None, None]
+    return products.unflatten(1, (groups, -1)).sum(2).flatten(1, 2)
+
+
+def _aggregate(points: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
+    """Sums (N, groups C, H, W) over windows (N, C, K K, H, W) with weights (N, groups K K, H, W)."""
+    weight = weight.unflatten(1, (groups, -1)).unsqueeze(2)
+    return (points.unsqueeze(1) * weight).sum(3).flatten(1, 2)
+
+
+def _flat(clips: Tensor) -> Tensor:
+    """Clips (B, C, T, H, W) as frames (B T, C, H, W)."""
+    return rearrange(clips, "b c t h w -> (b t) c h w")
+
+
+def _pair(size: Pair) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
