@@ -1,6 +1,6 @@
 """TABLE: official symbol -> our class and argument names, one file per family of golden cases."""
 
-from . import dat, gates
+from . import dat, deform_conv, gates, sk
 from .ours import Ours
 
-TABLE: dict[str, Ours] = {**dat.TABLE, **gates.TABLE}
+TABLE: dict[str, Ours] = {**dat.TABLE, **deform_conv.TABLE, **gates.TABLE, **sk.TABLE}
