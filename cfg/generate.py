@@ -37,7 +37,7 @@ def fused(module: str) -> Callable[[], Model]:
     return model
 
 
-DAT, AFF = "DAT: arXiv:2201.00520", "AFF: arXiv:2009.14082"
+DAT, AFF, DCN = "DAT: arXiv:2201.00520", "AFF: arXiv:2009.14082", "DCN: arXiv:1703.06211, arXiv:1811.11168"
 MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
     "dattn": ("deformable attention after SPPF, starting as yolov8", DAT, after_sppf("DAttention")),
     "dattn-plain": (
@@ -52,6 +52,17 @@ MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
     "mscam": ("multi-scale channel attention after SPPF, starting as yolov8", AFF, after_sppf("MS_CAM")),
     "aff": ("attentional feature fusion in the place of every Concat", AFF, fused("AFF")),
     "iaff": ("iterative attentional feature fusion in the place of every Concat", AFF, fused("iAFF")),
+    "dcn": (
+        "deformable convolutions in the last two stages of the backbone, starting as yolov8",
+        DCN,
+        lambda: yolo_attn.replace(BASE, "C2fDCN", [6, 8]),
+    ),
+    "deformconv": (
+        "a deformable convolution into the last stage, starting as yolov8",
+        DCN,
+        lambda: yolo_attn.replace(BASE, "DeformConv", 7),
+    ),
+    "sk": ("selective kernels after SPPF, starting as yolov8", "SK: arXiv:1903.06586", after_sppf("SK")),
 }  # name: what it is, source, how it is made
 
 

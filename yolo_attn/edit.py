@@ -73,8 +73,9 @@ def replace(
     """Put another module, of ours or of Ultralytics, in the place of layers; their inputs and users stay.
 
     Args:
-        base, at, args, out, weights: As for `insert`.
-        module: Name of the new module.
+        base, at, out, weights: As for `insert`.
+        module: Name of the new module. One that stands for the layer, as DeformConv does for a Conv, keeps its repeats.
+        args: As for `insert`; by default those of the layer, where the module stands for it.
 
     Returns:
         The model dictionary, as `insert` returns it.
@@ -94,7 +95,9 @@ def replace(
                 raise ValueError(
                     f"replace: {module} takes {takes}, and layer {layer} ({row[2]}) has {inputs}. Choose another."
                 )
-            graph.replace(model, layer, module, _arguments(args))
+            alike = _alike(module, row[2])
+            own = row[3] if alike and args is None else _arguments(args)
+            graph.replace(model, layer, module, own, row[1] if alike else 1)
 
     return _edit(base, at, change, out, weights)
 
@@ -143,6 +146,12 @@ def places(d: graph.Model, maps: Sequence[host.Map | None]) -> dict[str, list[in
     found["neck"] = sorted(feeding)
     found["concat"] = [i for i, row in enumerate(rows) if row[2] == "Concat" and len(graph.sources(row, i)) == 2]
     return {name: layers for name, layers in found.items() if layers}
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether one of two modules of one input stands for the other, and so takes the arguments of its row."""
+    pairs = ((find(one), other), (find(other), one))
+    return any(spec is not None and spec.channels != "fuse" and spec.stands_for == stock for spec, stock in pairs)
 
 
 def _insert(model: graph.Model, layer: int, spec: Spec, args: list[Any], mode: str) -> None:

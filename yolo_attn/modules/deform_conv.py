@@ -57,8 +57,8 @@ def deform_conv2d(
 class DeformConv(nn.Module):
     """Deformable convolution, BatchNorm and SiLU: a Conv whose kernel takes the shape that each place asks for.
 
-    It stands in the place of Ultralytics' Conv: arguments, size and parameter names are the same, and with the weights
-    of a trained Conv it computes at first what that Conv did.
+    It stands in the place of Ultralytics' Conv: arguments (but for the default kernel, which is 1 there), size and
+    parameter names are the same, and with the weights of a trained Conv it computes at first what that Conv did.
 
     Args:
         c1: Number of input channels.
@@ -77,7 +77,7 @@ class DeformConv(nn.Module):
         and padding None.
 
     Raises:
-        ValueError: If a number is not positive, padding is negative, or groups don't divide the channels.
+        ValueError: If a number is not a positive integer (padding may be 0), or groups don't divide the channels.
 
     References:
         Dai et al., ICCV 2017, arXiv:1703.06211, eq. 2-3, fig. 2 (version 1); Zhu et al., CVPR 2019, arXiv:1811.11168,
@@ -107,21 +107,20 @@ class DeformConv(nn.Module):
         boolean(self, act=act, modulated=modulated)
         if padding is None:
             padding = (dilation * (kernel_size - 1) + 1) // 2
-        number(self, low=0, padding=padding)
-        window = (kernel_size, stride, padding, dilation)
-        self.conv = nn.Conv2d(c1, c2, *window, groups=num_groups, bias=False)
+        elif padding != 0:
+            positive(self, padding=padding)
+        self.modulated, self.window = modulated, (stride, padding, dilation)
+        self.conv = nn.Conv2d(c1, c2, kernel_size, *self.window, groups=num_groups, bias=False)
         self.bn = nn.BatchNorm2d(c2)
         self.act = nn.SiLU() if act else nn.Identity()
-        self.modulated = modulated
         taps = offset_groups * kernel_size**2
-        self.conv_offset = nn.Conv2d(c1, (3 if modulated else 2) * taps, *window)
-        nn.init.zeros_(self.conv_offset.weight)
-        nn.init.zeros_(self.conv_offset.bias)
+        self.conv_offset = nn.Conv2d(c1, (3 if modulated else 2) * taps, kernel_size, *self.window)
+        for parameter in self.conv_offset.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         offset, mask = self.offsets(x)
-        conv = self.conv
-        y = deform_conv2d(x, offset, conv.weight, None, mask, conv.stride, conv.padding, conv.dilation)
+        y = deform_conv2d(x, offset, self.conv.weight, None, mask, *self.window)
         return self.act(batch_norm(self.bn, y))
 
     def offsets(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
