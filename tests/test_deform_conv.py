@@ -110,6 +110,17 @@ def test_precision() -> None:
         assert deform_conv2d(x, offset, weight, padding=1).dtype == torch.float32
 
 
+def test_nan_is_no_crash(run) -> None:
+    """Uninitialised memory, on which Ultralytics runs a model to count and to warm up, would end the process."""
+    code = (
+        "import torch; from yolo_attn.modules import DeformConv\n"
+        "x = torch.zeros(1, 4, 8, 8); x[0, 0, 4, 4] = {}\n"
+        "print(*((~DeformConv(4, 4, modulated=m, act=False).eval()(x).isfinite()).all(1).sum().item() for m in (True, False)))"
+    )
+    for value in ("torch.nan", "torch.inf"):
+        assert run("python", "-c", code.format(value)).stdout.split() == ["16", "16"]  # places that see it
+
+
 def test_options_of_the_stage() -> None:
     """An option of C2fDCN would not reach the layer that it is for."""
     stage = C2fDCN(8, 16, 3, True, num_groups=2, expansion=0.75, offset_groups=4, modulated=False)

@@ -42,6 +42,7 @@ def deform_conv2d(
     from torchvision import ops  # costs a second, which only models with such a layer are to pay
 
     wide = at_least_float32(x)
+    offset = offset.nan_to_num()  # the operator reads memory at random where a tap is at NaN: it crashes
     moves, kernels, constant, factor = (t if t is None else t.to(wide.dtype) for t in (offset, weight, bias, mask))
     return ops.deform_conv2d(wide, moves, kernels, constant, stride, padding, dilation, factor).to(x.dtype)
 
@@ -52,7 +53,7 @@ def deform_conv2d(
     stride="stride",
     stands_for="Conv",
     tiny=(4, 6, 3, 2, None, 2, 1, True, 2),
-    licence="BSD-3-Clause",
+    licence="MIT",
 )
 class DeformConv(nn.Module):
     """Deformable convolution, BatchNorm and SiLU: a Conv whose kernel takes the shape that each place asks for.
@@ -158,7 +159,7 @@ class DeformBottleneck(nn.Module):
         return x + y if self.shortcut else y
 
 
-@register(paper=PAPER, channels="out", repeats=True, stands_for="C2f", tiny=(4, 8, 2, True), licence="BSD-3-Clause")
+@register(paper=PAPER, channels="out", repeats=True, stands_for="C2f", tiny=(4, 8, 2, True), licence="MIT")
 class C2fDCN(nn.Module):
     """C2f, the stage of YOLOv8, with a deformable convolution as the second 3x3 of each bottleneck.
 
