@@ -7,15 +7,46 @@ from pathlib import Path
 from typing import Any
 
 import yolo_attn
-from yolo_attn import document
+from yolo_attn import document, graph
+from yolo_attn.registry import find
+from yolo_attn.rows import wrapped
 
 FOLDER = Path(__file__).parent
 BASE = "yolov8.yaml"
 Model = dict[str, Any]
 
 
-def after_sppf(module: str, mode: str = "residual", **arguments: Any) -> Callable[[], Model]:
-    return lambda: yolo_attn.insert(BASE, module, "sppf", arguments, mode=mode)
+def inserted(module: str, at: str = "sppf", mode: str = "residual", base: str = BASE, **args: Any) -> Callable:
+    return lambda: yolo_attn.insert(base, module, at, args, mode=mode)
+
+
+def replaced(module: str, *layers: int) -> Callable[[], Model]:
+    """A module that stands for the layers: it takes their arguments."""
+    return lambda: yolo_attn.replace(BASE, module, list(layers))
+
+
+def meeting(module: str) -> Callable[[], Model]:
+    """One width for the maps of all levels, as in Deformable DETR; four heads look in the four directions at first."""
+    return lambda: yolo_attn.insert(BASE, module, "neck", [256, {"num_heads": 4}])
+
+
+def fused(module: str) -> Callable[[], Model]:
+    """A fusion in the place of each Concat, as wide as the layer that follows."""
+
+    def model() -> Model:
+        d: Any = BASE
+        for layer, width in ((11, 512), (14, 256), (17, 512), (20, 1024)):
+            d = yolo_attn.replace(d, module, layer, [width])
+        return d
+
+    return model
+
+
+def dattn_neck() -> Model:
+    """Heads of 32 channels, and fewer keys where the map is larger, as in the stages of DAT."""
+    d: Model = yolo_attn.insert(BASE, "DAttention", "neck-p3", {"head_dim": 32, "stride": 4, "kernel_size": 7})
+    d = yolo_attn.insert(d, "DAttention", "neck-p4", {"head_dim": 32, "stride": 2, "kernel_size": 5})
+    return yolo_attn.insert(d, "DAttention", "neck-p5", {"head_dim": 32})
 
 
 def dat_backbone() -> Model:
@@ -29,52 +60,24 @@ def dat_backbone() -> Model:
         6: (3, {"blocks": "LD", "window_size": 8, "stride": 2, "num_groups": 2, "kernel_size": 5}),
         8: (1, {"blocks": "LD", "window_size": 10, "num_groups": 4}),
     }
-    model: Any = BASE
+    d: Any = BASE
     for layer, (repeats, args) in stages.items():
-        model = yolo_attn.replace(model, "DATStage", layer, {**args, "head_dim": 32, "mlp_ratio": 1.5})
-        model["backbone"][layer][1] = repeats
-    return model
-def after_p4(module: str, base: str = BASE) -> Callable[[], Model]:
-    return lambda: yolo_attn.insert(base, module, "p4")
+        d = yolo_attn.replace(d, "DATStage", layer, {**args, "head_dim": 32, "mlp_ratio": 1.5})
+        d["backbone"][layer][1] = repeats
+    return d
 
 
-def neck() -> Model:
-    """Heads of 32 channels, and fewer keys where the map is larger, as in the stages of DAT."""
-    model: Model = yolo_attn.insert(BASE, "DAttention", "neck-p3", {"head_dim": 32, "stride": 4, "kernel_size": 7})
-    model = yolo_attn.insert(model, "DAttention", "neck-p4", {"head_dim": 32, "stride": 2, "kernel_size": 5})
-    return yolo_attn.insert(model, "DAttention", "neck-p5", {"head_dim": 32})
-
-
-def fused(module: str) -> Callable[[], Model]:
-    """A fusion in the place of each Concat, as wide as the layer that follows."""
-
-    def model() -> Model:
-        d: Model = yolo_attn.replace(BASE, module, 11, [512])
-        for layer, width in ((14, 256), (17, 512), (20, 1024)):
-            d = yolo_attn.replace(d, module, layer, [width])
-        return d
-
-    return model
-
-
-def meeting(module: str) -> Callable[[], Model]:
-    """One width for the maps of all levels, as in Deformable DETR; four heads look in the four directions at first."""
-    return lambda: yolo_attn.insert(BASE, module, "neck", [256, {"num_heads": 4}])
-
-
-DAT, SWIN = "DAT: arXiv:2201.00520", "Swin: arXiv:2103.14030"
-AFF, MSDA = "AFF: arXiv:2009.14082", "Deformable DETR: arXiv:2010.04159"
 def crossformer() -> Model:
     """Groups of 10 x 10 cut the 20 x 20 positions behind SPPF, at 640 pixels, without padding."""
     args = {"group_size": 10, "mlp_ratio": 2}
     far = {**args, "long_distance": True, "adaptive_interval": True}
-    model: Model = yolo_attn.insert(BASE, "CrossFormerBlock", "sppf", far)
-    return yolo_attn.insert(model, "CrossFormerBlock", 9, args)  # in front of the other
+    d: Model = yolo_attn.insert(BASE, "CrossFormerBlock", "sppf", far)
+    return yolo_attn.insert(d, "CrossFormerBlock", 9, args)  # in front of the other
 
 
 def cel() -> Model:
-    d: Model = yolo_attn.replace(BASE, "CrossScaleEmbed", 3, [256])
-    for layer, width in ((5, 512), (7, 1024)):
+    d: Any = BASE
+    for layer, width in ((3, 256), (5, 512), (7, 1024)):
         d = yolo_attn.replace(d, "CrossScaleEmbed", layer, [width])
     return d
 
@@ -95,98 +98,79 @@ def crossformer_backbone() -> Model:
         d = yolo_attn.replace(d, "CrossFormerStage", layer, args)
         d["backbone"][layer][1] = repeats
     return d
+
+
 def depatch() -> Model:
     """As in DPT, where it is the patch embedding between two stages."""
-    model: Model = yolo_attn.replace(BASE, "DePatch", 7, [1024, 2])
-    return model
+    d: Model = yolo_attn.replace(BASE, "DePatch", 7, [1024, 2])
+    return d
 
 
-DAT, AFF = "DAT: arXiv:2201.00520", "AFF: arXiv:2009.14082"
-CROSSFORMER = "CrossFormer: arXiv:2108.00154"
-SLPT = "SLPT: arXiv:2203.06541"
-MODELS: dict[str, tuple[str, str, Callable[[], Model]]] = {
-    "dattn": ("deformable attention after SPPF, starting as yolov8", DAT, after_sppf("DAttention")),
-    "dattn-plain": (
-        "bare deformable attention after SPPF, as in the tutorials",
-        DAT,
-        after_sppf("DAttention", "plain"),
+SAME = ", starting as yolov8"
+MODELS: dict[str, tuple[str, Callable[[], Model]]] = {
+    "dattn": ("deformable attention after SPPF" + SAME, inserted("DAttention")),
+    "dattn-plain": ("bare deformable attention after SPPF, as in the tutorials", inserted("DAttention", mode="plain")),
+    "dattn-neck": ("deformable attention on the maps that feed the head" + SAME, dattn_neck),
+    "datblock": ("a whole DAT block after SPPF" + SAME, inserted("DATBlock")),
+    "dat-backbone": ("DAT's stages in the place of the backbone's C2f, windows first", dat_backbone),
+    "local": ("window attention after SPPF" + SAME, inserted("LocalAttention")),
+    "shiftwindow": ("shifted-window attention after SPPF" + SAME, inserted("ShiftWindowAttention")),
+    "pyramid": ("spatial-reduction attention after SPPF" + SAME, inserted("PyramidAttention")),
+    "crossformer": ("two CrossFormer blocks, short and long distance, after SPPF" + SAME, crossformer),
+    "cel": ("cross-scale embeddings in the place of the backbone's strided convolutions from P2 on", cel),
+    "crossformer-backbone": ("the backbone of CrossFormer, embeddings and stages, up to SPPF", crossformer_backbone),
+    "depatch": ("deformable patches in the place of the backbone's last downsampling", depatch),
+    "slpt": ("sparse local patches at the end of the backbone's P4 stage" + SAME, inserted("SparseLocalPatch", "p4")),
+    "slpt-pose": (
+        "sparse local patches at the end of the backbone's P4 stage, starting as yolov8-pose",
+        inserted("SparseLocalPatch", "p4", base="yolov8-pose.yaml"),
     ),
-    "dattn-neck": ("deformable attention on the maps that feed the head, starting as yolov8", DAT, neck),
-    "datblock": ("a whole DAT block after SPPF, starting as yolov8", DAT, after_sppf("DATBlock")),
-    "dat-backbone": ("DAT's stages in the place of the backbone's C2f, windows first", DAT, dat_backbone),
-    "local": ("window attention after SPPF, starting as yolov8", SWIN, after_sppf("LocalAttention")),
-    "shiftwindow": (
-        "shifted-window attention after SPPF, starting as yolov8",
-        SWIN,
-        after_sppf("ShiftWindowAttention"),
-    ),
-    "pyramid": (
-        "spatial-reduction attention after SPPF, starting as yolov8",
-        "PVT: arXiv:2102.12122",
-        after_sppf("PyramidAttention"),
-    "depatch": (
-        "deformable patches in the place of the backbone's last downsampling",
-        "DPT: arXiv:2107.14467",
-        depatch,
-    ),
-    "se": ("squeeze-and-excitation after SPPF, starting as yolov8", "SE: arXiv:1709.01507", after_sppf("SE")),
-    "gct": ("gated channel transformation after SPPF, starting as yolov8", "GCT: arXiv:1909.11519", after_sppf("GCT")),
-    "mscam": ("multi-scale channel attention after SPPF, starting as yolov8", AFF, after_sppf("MS_CAM")),
     "sifa": (
         "inter-frame attention after SPPF, which acts on video and is yolov8 on still images",
-        "SIFA: arXiv:2206.06931",
-        after_sppf("SIFA", "plain", layer_scale=0.1),
+        inserted("SIFA", mode="plain", layer_scale=0.1),
     ),
-    "aff": ("attentional feature fusion in the place of every Concat", AFF, fused("AFF")),
-    "iaff": ("iterative attentional feature fusion in the place of every Concat", AFF, fused("iAFF")),
     "msda": (
-        "multi-scale deformable attention among the maps that feed the head, starting as yolov8",
-        MSDA,
+        "multi-scale deformable attention among the maps that feed the head" + SAME,
         meeting("MSDeformAttn"),
     ),
     "msda-encoder": (
-        "an encoder layer of Deformable DETR over the maps that feed the head, starting as yolov8",
-        MSDA,
+        "an encoder layer of Deformable DETR over the maps that feed the head" + SAME,
         meeting("DeformableTransformerEncoderLayer"),
-    "crossformer": (
-        "two CrossFormer blocks, short and long distance, after SPPF, starting as yolov8",
-        CROSSFORMER,
-        crossformer,
     ),
-    "cel": (
-        "cross-scale embeddings in the place of the backbone's strided convolutions from P2 on",
-        CROSSFORMER,
-        cel,
-    ),
-    "crossformer-backbone": (
-        "the backbone of CrossFormer, embeddings and stages, up to SPPF",
-        CROSSFORMER,
-        crossformer_backbone,
-    ),
-}  # name: what it is, source, how it is made
-    "slpt": (
-        "sparse local patches at the end of the backbone's P4 stage, starting as yolov8",
-        SLPT,
-        after_p4("SparseLocalPatch"),
-    ),
-    "slpt-pose": (
-        "sparse local patches at the end of the backbone's P4 stage, starting as yolov8-pose",
-        SLPT,
-        after_p4("SparseLocalPatch", "yolov8-pose.yaml"),
-    ),
-}  # name, which ends in the task where that is not detection: what it is, source, how it is made
+    "dcn": ("deformable convolutions in the last two stages of the backbone" + SAME, replaced("C2fDCN", 6, 8)),
+    "deformconv": ("a deformable convolution into the last stage" + SAME, replaced("DeformConv", 7)),
+    "sk": ("selective kernels after SPPF" + SAME, inserted("SK")),
+    "se": ("squeeze-and-excitation after SPPF" + SAME, inserted("SE")),
+    "gct": ("gated channel transformation after SPPF" + SAME, inserted("GCT")),
+    "mscam": ("multi-scale channel attention after SPPF" + SAME, inserted("MS_CAM")),
+    "aff": ("attentional feature fusion in the place of every Concat", fused("AFF")),
+    "iaff": ("iterative attentional feature fusion in the place of every Concat", fused("iAFF")),
+}  # name, which ends in the task where that is not detection: what it is, how it is made
 
 
 def text(name: str) -> str:
     """The YAML of a name."""
-    what, source, make = MODELS[name]
+    what, make = MODELS[name]
     model = make()
     base = Path(model["yaml_file"]).name
     return (
         f"# yolo-attn: YOLOv8 with {what}.\n"
-        f"# {source}. From Ultralytics' {base}, AGPL-3.0, by cfg/generate.py.\n"
+        f"# {papers(model)}. From Ultralytics' {base}, AGPL-3.0, by cfg/generate.py.\n"
         f"# The file name chooses the scale: yolov8n-{name}.yaml to yolov8x-{name}.yaml.\n\n{document.dump(model)}"
     )
+
+
+def papers(model: Model) -> str:
+    """The sources of the registered modules among the rows."""
+    specs = [(spec, row[3]) for row in graph.rows(model) if (spec := find(row[2]))]
+    inner = [wrapped(spec, args) if spec.channels == "wrap" else spec for spec, args in specs]
+    return ", ".join(dict.fromkeys(spec.paper for spec in inner))
+
+
+def table() -> str:
+    """The table of the README."""
+    rows = [f"| `yolov8-{name}.yaml` | {what} |" for name, (what, _) in MODELS.items()]
+    return "\n".join(["| Model YAML | YOLOv8 with |", "|---|---|", *rows])
 
 
 if __name__ == "__main__":

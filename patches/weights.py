@@ -38,7 +38,7 @@ def _following(stock: Callable) -> Callable:
         have, want = host.layers(source), host.layers(self)
         if not any(layer.extra for layer in have + want):
             return stock(self, weights, verbose)
-        kept = counterparts(have, want)
+        kept = align(have, want)
         if kept is None:
             LOGGER.warning(_unaligned(source, have, want))
             return stock(self, weights, verbose)
@@ -51,15 +51,6 @@ def _following(stock: Callable) -> Callable:
         return result
 
     return load
-
-
-def counterparts(have: Sequence[Layer], want: Sequence[Layer]) -> list[int | None] | None:
-    """For each layer that gets weights the number of the one that has them, None where it is new; None if unclear."""
-    pairs = align(have, want)
-    if pairs is None:
-        return None
-    kept = [i if i is not None and have[i].kind == want[j].kind else None for j, i in enumerate(pairs)]
-    return [*kept[:-1], pairs[-1]]  # heads of other kinds share what they can
 
 
 def view(source: Model, kept: Sequence[int | None]) -> Model:
@@ -75,11 +66,14 @@ def _reported(
     model: Model, source: Model, have: list[Layer], want: list[Layer], kept: Sequence[int | None]
 ) -> Iterator[None]:
     """Say what happened in the place of upstream's line, which counts the new layers' tensors as missed."""
-    new = {i: layer.name for i, (layer, k) in enumerate(zip(want, kept, strict=True)) if k is None and layer.extra}
-    tensors = sum(len(model.model[i].state_dict()) for i in new)
-    unused = [i for i in range(len(have)) if i not in kept]
-    gone = {i: have[i].name for i in unused if have[i].extra}
-    replaced = {i: have[i].kind for i in unused if not have[i].extra and source.model[i].state_dict()}
+    alike = {i: j for j, i in enumerate(kept) if i is not None and have[i].kind == want[j].kind}
+    new = {j: layer.name for j, layer in enumerate(want) if layer.extra and j not in alike.values()}
+    unknown = {j: _unknown(model.model[j], None if (i := kept[j]) is None else source.model[i]) for j in new}
+    tensors = sum(unknown.values())
+    used = {i for j, i in enumerate(kept) if unknown.get(j) != len(model.model[j].state_dict())}
+    gone = {i: layer.name for i, layer in enumerate(have) if layer.extra and i not in alike}
+    replaced = {i: layer.kind for i, layer in enumerate(have) if i not in used and source.model[i].state_dict()}
+    replaced = {i: kind for i, kind in replaced.items() if i not in gone}
 
     def rewrite(record: logging.LogRecord) -> bool:
         if said := re.match(r"Transferred (\d+)/(\d+) items", str(record.msg)):
@@ -95,6 +89,12 @@ def _reported(
         yield
     finally:
         LOGGER.removeFilter(rewrite)
+
+
+def _unknown(layer: nn.Module, source: nn.Module | None) -> int:
+    """How many tensors of a layer the one that it stands for doesn't have."""
+    known = {} if source is None else source.state_dict()
+    return sum(key not in known for key in layer.state_dict())
 
 
 def _listed(layers: dict[int, str], what: str) -> str:
@@ -128,7 +128,7 @@ def save(d: Mapping[str, Any], weights: str, out: Path) -> None:
     model = host.build({**d, **task})
     model.load(source)
     have = host.layers(source)
-    if missed := lost(model, source, have, counterparts(have, host.layers(model)) or []):
+    if missed := lost(model, source, have, align(have, host.layers(model)) or []):
         raise ValueError(
             f"weights: {len(missed)} of {len(source.state_dict())} tensors of {weights} have no place in the model, "
             f"{missed[0]} first. Take a base of the same family, task and scale."

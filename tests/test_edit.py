@@ -52,6 +52,19 @@ def test_maps_that_meet() -> None:
     assert plain["head"][:2] == [[-1, 1, "nn.Upsample", ["None", 2, "nearest"]], [[-1, 10], 1, "Concat", [1]]]
 
 
+def test_a_module_keeps_the_row_of_the_layer_that_it_stands_for(tmp_path: Path) -> None:
+    """A replaced stage would lose its depth and width, and with them its weights."""
+    d = host.load_yaml("yolov8n.yaml")
+    dcn = yolo_attn.replace("yolov8n.yaml", "C2fDCN", [6, 8], out=tmp_path / "yolov8n-my.yaml")
+    assert dcn["backbone"][6] == [-1, 6, "C2fDCN", [512, True]]
+    assert "[-1, 6, C2fDCN, [512, True]]" in (tmp_path / "yolov8n-my.yaml").read_text()
+    assert yolo_attn.replace(dcn, "C2f", [6, 8]) == d
+    assert yolo_attn.replace(d, "C2fDCN", 6, [512])["backbone"][6] == [-1, 6, "C2fDCN", [512]]
+    assert yolo_attn.replace(d, "DeformConv", 7)["backbone"][7] == [-1, 1, "DeformConv", [1024, 3, 2]]
+    assert yolo_attn.replace(d, "AFF", 11)["head"][1] == [[-1, 6], 1, "AFF", []]  # [1], an axis, is no width
+    assert yolo_attn.replace(d, "Conv", 4, [256])["backbone"][4] == [-1, 1, "Conv", [256]]
+
+
 def test_written_file(tmp_path: Path, monkeypatch) -> None:
     """A written YAML would be read at another scale, half written, or overwrite a file."""
     monkeypatch.chdir(tmp_path)

@@ -15,7 +15,19 @@ from yolo_attn.patches import host
 import yolo_attn
 
 from .conftest import SHARED
-from .models import STARTING, TASKS, WEIGHTS, logged, needs_weights, outputs, scaled, seeded, transferred
+from .models import (
+    REORDERED,
+    STARTING,
+    TASKS,
+    WEIGHTS,
+    logged,
+    needs_weights,
+    outputs,
+    same,
+    scaled,
+    seeded,
+    transferred,
+)
 
 
 def test_weights_that_cannot_be_aligned() -> None:
@@ -56,7 +68,7 @@ def test_the_real_checkpoint(name: str) -> None:
         model.load(str(WEIGHTS))
     assert any(x.startswith("Transferred 355/355 tensors from yolov8n.pt; ") for x in lines)
     assert model.names[0] == "person"
-    assert all(torch.equal(a, b) for a, b in zip(outputs(model.model), outputs(stock.model.float()), strict=True))
+    assert same(outputs(model.model), outputs(stock.model.float()), name)
 
 
 @pytest.mark.parametrize("name, task", TASKS.items())
@@ -91,7 +103,8 @@ def test_map_before_any_training(run, tmp_path: Path) -> None:
     want = YOLO(str(WEIGHTS)).val(**options).box.map
     assert want > 0.3
     for name in STARTING:
-        assert YOLO(name.replace("yolov8", "yolov8n")).load(str(WEIGHTS)).val(**options).box.map == want, name
+        got = YOLO(name.replace("yolov8", "yolov8n")).load(str(WEIGHTS)).val(**options).box.map
+        assert got == (pytest.approx(want, abs=1e-3) if name in REORDERED else want), name
     run("yolo-attn", "insert", "base=yolov8n.yaml", "module=DAttention", "at=sppf", f"weights={WEIGHTS}", "out=my.pt")
     printed = [run("yolo", "val", f"model={m}", f"data={data}", "plots=False").stdout for m in ("my.pt", WEIGHTS)]
     mine, stock = (re.search(r"\n +all +4 +17.*", text)[0] for text in printed)
@@ -115,6 +128,26 @@ def test_all_of_a_checkpoint_follows(tmp_path: Path) -> None:
     want, got = (YOLO(str(p)).model for p in (world, tmp_path / "world_se.pt"))
     assert torch.equal(want.txt_feats, got.txt_feats)
     assert all(torch.equal(a, b) for a, b in zip(outputs(want), outputs(got), strict=True))
+
+
+def test_a_module_in_the_place_of_a_layer() -> None:
+    """A module that takes a layer's place would cost that layer's weights, or the log not say what is new."""
+    d = scaled(host.load_yaml("yolov8.yaml"))
+    stock = seeded(d)
+    model = seeded(yolo_attn.replace(yolo_attn.replace(d, "C2fDCN", 8), "DeformConv", 7), like=stock)
+    with logged() as lines:
+        model.load(stock)
+    new = "4 new in 2 inserted layers (7: DeformConv, 8: C2fDCN)"
+    assert f"Transferred 355/355 tensors from the given model; {new}" in lines
+    assert same(outputs(model), outputs(stock), REORDERED[0])
+    back = seeded(d, like=stock)
+    with logged() as lines:
+        back.load(model)
+    gone = "2 removed layers (7: DeformConv, 8: C2fDCN) left out"
+    assert f"Transferred 355/355 tensors from the given model; {gone}" in lines
+    assert same(outputs(back), outputs(stock))
+    wider = seeded(yolo_attn.replace(d, "DeformConv", 7, [1024, 5, 2]), like=stock)
+    assert transferred(wider, stock) == (354, 355)
 
 
 def test_fusion_beside_a_concat() -> None:

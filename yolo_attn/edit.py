@@ -77,8 +77,9 @@ def replace(
     """Put another module, of ours or of Ultralytics, in the place of layers; their inputs and users stay.
 
     Args:
-        base, at, args, out, weights: As for `insert`.
-        module: Name of the new module.
+        base, at, out, weights: As for `insert`.
+        module: Name of the new module. One that stands for the layer, as DeformConv does for a Conv, keeps its repeats.
+        args: As for `insert`; by default those of the layer, where the module stands for it.
 
     Returns:
         The model dictionary, as `insert` returns it.
@@ -98,7 +99,9 @@ def replace(
                 raise ValueError(
                     f"replace: {module} takes {takes}, and layer {layer} ({row[2]}) has {inputs}. Choose another."
                 )
-            graph.replace(model, layer, module, _arguments(args))
+            alike = _alike(module, row[2])
+            own = row[3] if alike and args is None else _arguments(args)
+            graph.replace(model, layer, module, own, row[1] if alike else 1)
 
     return _edit(base, at, change, out, weights)
 
@@ -157,6 +160,12 @@ def _insert_across(model: graph.Model, layers: list[int], spec: Spec, args: list
         wrapped = [name, *copy.deepcopy(args)]
         row = [sources, 1, name, wrapped[1:]] if mode == "plain" else [[layer, *sources], 1, "Residual", wrapped]
         graph.insert(model, layers[-1] + k, row, of=layer)
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether one of two modules of one input stands for the other, and so takes the arguments of its row."""
+    pairs = ((find(one), other), (find(other), one))
+    return any(spec is not None and spec.channels != "fuse" and spec.stands_for == stock for spec, stock in pairs)
 
 
 def _insert(model: graph.Model, layer: int, spec: Spec, args: list[Any], mode: str) -> None:

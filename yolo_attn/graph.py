@@ -75,10 +75,10 @@ def remove(model: Model, layer: int) -> Row:
     return removed
 
 
-def replace(model: Model, layer: int, module: str, args: Sequence[Any]) -> None:
-    """Put another module, run once, in the place of a layer; its inputs and users stay."""
+def replace(model: Model, layer: int, module: str, args: Sequence[Any], repeats: int = 1) -> None:
+    """Put another module in the place of a layer; its inputs and users stay."""
     part, at = _position(model, layer, existing=True)
-    part[at][1], part[at][2], part[at][3] = 1, module, list(args)
+    part[at][1], part[at][2], part[at][3] = repeats, module, list(args)
 
 
 def _renumber(

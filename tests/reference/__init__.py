@@ -4,10 +4,11 @@ REFERENCES maps a registered name to a function (module, *inputs) -> output that
 options, and nothing else of it.
 """
 
-from . import aff, crossformer, dat, depatch, gct, msda, pvt, residual, se, sifa, slpt, swin
+from . import aff, crossformer, dat, deform_conv, depatch, gct, msda, pvt, residual, se, sifa, sk, slpt, swin
 
 REFERENCES = {
     "AFF": aff.aff,
+    "C2fDCN": deform_conv.c2f,
     "CrossFormerBlock": crossformer.block,
     "CrossFormerStage": crossformer.stage,
     "CrossScaleEmbed": crossformer.embed,
@@ -16,6 +17,7 @@ REFERENCES = {
     "DATStage": dat.stage,
     "DAttention": dat.attention,
     "DePatch": depatch.depatch,
+    "DeformConv": deform_conv.deform_conv,
     "DeformableTransformerEncoderLayer": msda.encoder_layer,
     "GCT": gct.gct,
     "LocalAttention": swin.attention,
@@ -25,6 +27,7 @@ REFERENCES = {
     "Residual": residual.residual,
     "SE": se.se,
     "SIFA": sifa.sifa,
+    "SK": sk.sk,
     "ShiftWindowAttention": swin.attention,
     "SparseLocalPatch": slpt.sparse_local_patch,
     "iAFF": aff.iaff,

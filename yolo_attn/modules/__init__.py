@@ -8,12 +8,14 @@ from .dat import DATBlock
 from .dat_stage import DATStage
 from .dattention import DAttention
 from .depatch import DePatch
+from .deform_conv import C2fDCN, DeformConv
 from .gct import GCT
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .pyramid_attention import PyramidAttention
 from .residual import Residual
 from .se import SE
 from .window_attention import LocalAttention, ShiftWindowAttention
+from .sk import SK
 
 __all__ = [
     "AFF",
@@ -42,3 +44,7 @@ __all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "Resid
 from .sifa import SIFA
 
 __all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "SIFA", "DATBlock", "DAttention", "Residual", "clips", "iAFF"]
+    "SK",
+    "C2fDCN",
+    "DeformConv",
+]

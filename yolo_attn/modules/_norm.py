@@ -6,12 +6,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class LenientSequential(nn.Sequential):
-    """A Sequential whose BatchNorms are not stopped by one value per channel in training mode.
+def batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """norm(x), and no error where training has one value per channel.
 
     One value has no variance, and `nn.BatchNorm2d` raises: behind a global pooling on a last batch of one image, or
     while older Ultralytics measure the strides of a model. Such an input is normalised by the running statistics, which
-    it leaves as they are. The layers, and so what Ultralytics and checkpoints see, are plain ones.
+    it leaves as they are.
+
+    Args:
+        norm: The layer, a plain one for Ultralytics and checkpoints.
+        x: Maps (B, C, H, W).
+    """
+    if norm.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+        return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
+    return norm(x)
+
+
+class LenientSequential(nn.Sequential):
+    """A Sequential whose BatchNorms are not stopped by one value per channel in training mode: see batch_norm.
 
     Shape:
         Input (B, C, H, W).
@@ -19,10 +31,5 @@ class LenientSequential(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self:
-            if isinstance(layer, nn.BatchNorm2d) and layer.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
-                x = F.batch_norm(
-                    x, layer.running_mean, layer.running_var, layer.weight, layer.bias, False, 0.0, layer.eps
-                )
-            else:
-                x = layer(x)
+            x = batch_norm(layer, x) if isinstance(layer, nn.BatchNorm2d) else layer(x)
         return x
