@@ -3,14 +3,5 @@
 from . import crossformer, dat, deform_conv, deformable_detr, dpt, gates, sifa, sk, slpt
 from .ours import Ours
 
-TABLE: dict[str, Ours] = {
-    **crossformer.TABLE,
-    **dat.TABLE,
-    **deform_conv.TABLE,
-    **deformable_detr.TABLE,
-    **dpt.TABLE,
-    **gates.TABLE,
-    **sifa.TABLE,
-    **sk.TABLE,
-    **slpt.TABLE,
-}
+FAMILIES = (crossformer, dat, deform_conv, deformable_detr, dpt, gates, sifa, sk, slpt)
+TABLE: dict[str, Ours] = {symbol: ours for family in FAMILIES for symbol, ours in family.TABLE.items()}

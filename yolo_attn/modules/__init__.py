@@ -7,15 +7,17 @@ from .crossformer import CrossFormerBlock, CrossFormerStage
 from .dat import DATBlock
 from .dat_stage import DATStage
 from .dattention import DAttention
-from .depatch import DePatch
 from .deform_conv import C2fDCN, DeformConv
+from .depatch import DePatch
 from .gct import GCT
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .pyramid_attention import PyramidAttention
 from .residual import Residual
 from .se import SE
-from .window_attention import LocalAttention, ShiftWindowAttention
+from .sifa import SIFA
 from .sk import SK
+from .slpt import SparseLocalPatch
+from .window_attention import LocalAttention, ShiftWindowAttention
 
 __all__ = [
     "AFF",
@@ -23,28 +25,24 @@ __all__ = [
     "GCT",
     "MS_CAM",
     "SE",
+    "SIFA",
+    "SK",
+    "C2fDCN",
+    "CrossFormerBlock",
+    "CrossFormerStage",
+    "CrossScaleEmbed",
     "DATBlock",
     "DATStage",
     "DAttention",
+    "DePatch",
+    "DeformConv",
     "DeformableTransformerEncoderLayer",
     "LocalAttention",
     "MSDeformAttn",
     "PyramidAttention",
     "Residual",
     "ShiftWindowAttention",
-    "CrossFormerBlock",
-    "CrossFormerStage",
-    "CrossScaleEmbed",
+    "SparseLocalPatch",
+    "clips",
     "iAFF",
-]
-__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "DePatch", "Residual", "iAFF"]
-from .slpt import SparseLocalPatch
-
-__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "DATBlock", "DAttention", "Residual", "SparseLocalPatch", "iAFF"]
-from .sifa import SIFA
-
-__all__ = ["AFF", "DAF", "GCT", "MS_CAM", "SE", "SIFA", "DATBlock", "DAttention", "Residual", "clips", "iAFF"]
-    "SK",
-    "C2fDCN",
-    "DeformConv",
 ]
