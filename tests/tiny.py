@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 import yolo_attn
 
+SILENT = {"iAFF": {"global_att2"}}  # children that get no gradient: unused by the official code, own_global=True apart
 NAMES = [name for name in yolo_attn.names() if yolo_attn.get(name).full_name.startswith("yolo_attn.")]
 
 
