@@ -13,7 +13,7 @@ import yolo_attn
 
 from .conftest import TOLERANCE
 from .reference import REFERENCES
-from .tiny import NAMES, as_clip, build, inputs, output_shape
+from .tiny import NAMES, SILENT, as_clip, build, inputs, output_shape
 
 SIZES = [(1, 1), (1, 7), (7, 5), (20, 20)]
 each_module = pytest.mark.parametrize("name", NAMES)
@@ -60,7 +60,7 @@ def test_every_parameter_learns(name: str) -> None:
     with as_clip(module, 16):
         (module(*x) ** 2).sum().backward()
     silent = {k.split(".")[0] for k, p in module.named_parameters() if p.grad is None or not p.grad.any()}
-    assert silent == {"iAFF": {"global_att2"}}.get(name, set())  # unused by the official code unless own_global=True
+    assert silent == SILENT.get(name, set())
 
 
 @each_module

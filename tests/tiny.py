@@ -11,6 +11,7 @@ import yolo_attn
 from yolo_attn import clips
 from yolo_attn.modules._clips import clip_modules
 
+SILENT = {"iAFF": {"global_att2"}}  # children that get no gradient: unused by the official code, own_global=True apart
 NAMES = [name for name in yolo_attn.names() if yolo_attn.get(name).full_name.startswith("yolo_attn.")]
 
 
