@@ -99,6 +99,9 @@ def test_points_learn_from_a_loss_on_the_map() -> None:
     module.zero_grad()
     (module(x) * loss).sum().backward()
     assert (module.initial_points.grad != 0).all() and (module.out_layer.weight.grad != 0).all()
+    last = generic(SparseLocalPatch(8, 4, 3, 1, num_heads=2))  # a stage that no samples follow
+    (last(x) * loss).sum().backward()
+    assert (last.out_layer.weight.grad != 0).all()
 
 
 def test_near_pixels_attend_to_a_point() -> None:
@@ -112,7 +115,7 @@ def test_near_pixels_attend_to_a_point() -> None:
         module.log_radius.add_(1)
         assert (module._nearness(x, points) >= nearness.flatten(0, 1)[None]).all()
         module.log_radius.fill_(-20)
-    assert module.half()(x.half()).isfinite().all()
+    assert module._nearness(x, points).half().isfinite().all() and module.half()(x.half()).isfinite().all()
 
 
 def test_tokens_to_start_from() -> None:
