@@ -23,6 +23,17 @@ class ClipModule(nn.Module):
         super().__init__()
         self.clips = ()
 
+    def neighbours(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """For every frame but the first one of each clip: its number in the batch x, its predecessor's, and its number
+        in the clip. None where there is no such frame."""
+        lengths = self.clips.cut(len(x)) if isinstance(self.clips, _Clips) and self.clips else ()
+        starts = [sum(lengths[:i]) for i in range(len(lengths))]
+        frames = [(start + t, t) for start, length in zip(starts, lengths, strict=True) for t in range(1, length)]
+        if not frames:
+            return None
+        later, time = torch.tensor(frames, device=x.device).unbind(1)
+        return later, later - 1, time
+
 
 class _Clips:
     """The length of the clips in a batch, or of each one; empty once the block is left.
@@ -102,14 +113,6 @@ def clip_modules(model: Any) -> list[ClipModule]:
     roots = [*holders, *(getattr(each, "model", None) for each in holders)]
     found = (m for root in roots if isinstance(root, nn.Module) for m in root.modules() if isinstance(m, ClipModule))
     return list(dict.fromkeys(found))
-
-
-def neighbours(lengths: Sequence[int], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For every frame but the first one of each clip: its number in the batch, its predecessor's, and in the clip."""
-    starts = [sum(lengths[:i]) for i in range(len(lengths))]
-    frames = [(start + t, t) for start, length in zip(starts, lengths, strict=True) for t in range(1, length)]
-    number, time = torch.tensor(frames, dtype=torch.long, device=like.device).reshape(-1, 2).unbind(1)
-    return number, number - 1, time
 
 
 def _checked(length: int | Sequence[int]) -> int | tuple[int, ...]:

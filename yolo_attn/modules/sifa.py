@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..registry import register
 from ._checks import number, positive
-from ._clips import ClipModule, neighbours
+from ._clips import ClipModule
 from ._sampling import at_least_float32, sample_pixels
 from .dat import LayerScale
 
@@ -139,10 +139,11 @@ class SIFA(ClipModule):
         self.scale = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.clips:
+        pairs = self.neighbours(x)
+        if pairs is None:
             return x
-        number, earlier, time = neighbours(self.clips.cut(len(x)), x)
-        frame, before = x[number], x[earlier]
+        later, earlier, time = pairs
+        frame, before = x[later], x[earlier]
         gate = (frame - before).sigmoid() * frame + frame
         padding = (self.dilation * (self.kernel_size - 1) + 1) // 2
         points = _window(frame, self.conv_offset(gate), _pair(self.kernel_size), 1, padding, self.dilation)
