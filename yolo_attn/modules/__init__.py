@@ -3,7 +3,7 @@
 from ._clips import clips
 from .aff import AFF, DAF, MS_CAM, iAFF
 from .cross_scale_embed import CrossScaleEmbed
-from .crossformer import CrossFormerBlock, CrossFormerStage
+from .crossformer import CrossFormerBlock, CrossFormerStage, DynamicPosBias
 from .dat import DATBlock
 from .dat_stage import DATStage
 from .dattention import DAttention
@@ -37,6 +37,7 @@ __all__ = [
     "DePatch",
     "DeformConv",
     "DeformableTransformerEncoderLayer",
+    "DynamicPosBias",
     "LocalAttention",
     "MSDeformAttn",
     "PyramidAttention",
