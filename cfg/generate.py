@@ -8,7 +8,7 @@ from typing import Any
 
 import yolo_attn
 from yolo_attn import document, graph
-from yolo_attn.registry import find
+from yolo_attn.registry import Spec, find
 from yolo_attn.rows import wrapped
 
 FOLDER = Path(__file__).parent
@@ -143,6 +143,7 @@ MODELS: dict[str, tuple[str, Callable[[], Model]]] = {
     "se": ("squeeze-and-excitation after SPPF" + SAME, inserted("SE")),
     "gct": ("gated channel transformation after SPPF" + SAME, inserted("GCT")),
     "mscam": ("multi-scale channel attention after SPPF" + SAME, inserted("MS_CAM")),
+    "daf": ("a plain sum in the place of every Concat, to compare aff and iaff with", fused("DAF")),
     "aff": ("attentional feature fusion in the place of every Concat", fused("AFF")),
     "iaff": ("iterative attentional feature fusion in the place of every Concat", fused("iAFF")),
 }  # name, which ends in the task where that is not detection: what it is, how it is made
@@ -162,9 +163,13 @@ def text(name: str) -> str:
 
 def papers(model: Model) -> str:
     """The sources of the registered modules among the rows."""
-    specs = [(spec, row[3]) for row in graph.rows(model) if (spec := find(row[2]))]
-    inner = [wrapped(spec, args) if spec.channels == "wrap" else spec for spec, args in specs]
-    return ", ".join(dict.fromkeys(spec.paper for spec in inner))
+    return ", ".join(dict.fromkeys(spec.paper for spec in specs(model)))
+
+
+def specs(model: Model) -> list[Spec]:
+    """The registered modules among the rows; those inside a Residual in its place."""
+    rows = [(spec, row[3]) for row in graph.rows(model) if (spec := find(row[2]))]
+    return [wrapped(spec, args) if spec.channels == "wrap" else spec for spec, args in rows]
 
 
 def table() -> str:

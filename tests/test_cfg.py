@@ -7,6 +7,7 @@ import runpy
 import pytest
 
 from .conftest import ROOT
+from .tiny import NAMES
 
 GENERATE = runpy.run_path(str(ROOT / "cfg" / "generate.py"))
 
@@ -20,3 +21,9 @@ def test_in_step(name: str) -> None:
 def test_nothing_else() -> None:
     """A YAML would be shipped that nobody makes."""
     assert {p.stem for p in (ROOT / "cfg").glob("*.yaml")} == {f"yolov8-{name}" for name in GENERATE["MODELS"]}
+
+
+def test_every_module_has_a_model() -> None:
+    """A module would be there that no YAML shows how to use."""
+    used = {spec.name for name in GENERATE["MODELS"] for spec in GENERATE["specs"](GENERATE["MODELS"][name][1]())}
+    assert used | {"Residual"} == set(NAMES)
