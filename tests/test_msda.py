@@ -166,10 +166,8 @@ def test_shipped_models(name: str, scale: str) -> None:
     (lambda: MSDeformAttn(64, in_channels=[64, 0]), r"in_channels\[1\] must be a positive integer, got 0"),
     (lambda: MSDeformAttn(8)(torch.zeros(1, 8, 2, 2)), r"inputs must have \[8, 8\] channels, got \[8\]. Give in_ch"),
     (lambda: MSDeformAttn(8)([torch.zeros(1, 8, 2, 2), torch.zeros(1, 4, 2, 2)]), r"\[8, 8\] channels, got \[8, 4\]"),
-    (
-        lambda: MSDeformAttn(8).attend(torch.zeros(1, 1, 8), torch.zeros(1, 1, 2, 3), torch.zeros(1, 2, 8), [(1, 1)] * 2),
-        r"reference_points must be \(x, y\) or \(x, y, w, h\), got 3 numbers. Give 2 or 4",
-    ),
+    (lambda: MSDeformAttn(8).attend(torch.zeros(1, 1, 8), torch.zeros(1, 1, 2, 3), torch.zeros(1, 2, 8), [(1, 1)] * 2),
+     r"reference_points must be \(x, y\) or \(x, y, w, h\), got 3 numbers. Give 2 or 4"),
     (lambda: DeformableTransformerEncoderLayer(8, drop=2), "drop must be a number from 0 to 1, got 2"),
     (lambda: DeformableTransformerEncoderLayer(8, mlp_ratio=0), "mlp_ratio must be a number from 0.125, got 0"),
     (lambda: yolo_attn.insert("yolov8n.yaml", "MSDeformAttn", "sppf"), r"MSDeformAttn fuses several maps, and layer 9"),

@@ -31,9 +31,8 @@ def insert(
 
     Args:
         base: A model YAML or its name, as Ultralytics takes it (yolov8n.yaml), or a model dictionary.
-        module: Name of a registered module, or several, which are put one behind the other. One that fuses inputs goes
-            to a place where two maps are concatenated, or by itself to several places: behind the last of these, each
-            place gets one, which fuses the maps of all, its own first.
+        module: Name of a registered module, or several, one behind the other. One that fuses maps goes to a place where
+            two are concatenated, or, alone, to several places: each gets one that fuses the maps of all, its own first.
         at: Where: `sppf`; `p2` to `p6`, the end of that backbone stage; `backbone`, all of these; `neck-p3` and so on,
             the maps that feed the head; `neck`, all of these; `concat`, every layer that concatenates two maps; or the
             number of a layer; or several of all that.
@@ -56,8 +55,8 @@ def insert(
     arguments = _arguments(args)
 
     def change(model: graph.Model, layers: list[int]) -> None:
-        concats = [layer for layer in layers if graph.rows(model)[layer][2] == "Concat"]
-        if len(layers) > 1 and not concats and [spec.channels for spec in modules] == ["fuse"]:
+        concat = any(graph.rows(model)[layer][2] == "Concat" for layer in layers)
+        if len(layers) > 1 and not concat and [spec.channels for spec in modules] == ["fuse"]:
             return _insert_across(model, layers, modules[0], arguments, mode)
         for layer in reversed(layers):
             for spec in reversed(modules):
@@ -153,13 +152,12 @@ def places(d: graph.Model, maps: Sequence[host.Map | None]) -> dict[str, list[in
 
 
 def _insert_across(model: graph.Model, layers: list[int], spec: Spec, args: list[Any], mode: str) -> None:
-    """Modules that each fuse the maps of all layers as they were, the first input another for each."""
-    name = host.row_name(spec)
+    """A module for each of several layers, which fuses the maps of all as they were, its own first."""
+    wrapped = [host.row_name(spec), *args]
     for k, layer in enumerate(layers):
-        sources = [layer, *(other for other in layers if other != layer)]
-        wrapped = [name, *copy.deepcopy(args)]
-        row = [sources, 1, name, wrapped[1:]] if mode == "plain" else [[layer, *sources], 1, "Residual", wrapped]
-        graph.insert(model, layers[-1] + k, row, of=layer)
+        inputs = [layer, *(other for other in layers if other != layer)]
+        row = [inputs, 1, wrapped[0], args] if mode == "plain" else [[layer, *inputs], 1, "Residual", wrapped]
+        graph.insert(model, layers[-1] + k, copy.deepcopy(row), of=layer)
 
 
 def _alike(one: str, other: str) -> bool:
@@ -169,11 +167,10 @@ def _alike(one: str, other: str) -> bool:
 
 
 def _insert(model: graph.Model, layer: int, spec: Spec, args: list[Any], mode: str) -> None:
-    name = host.row_name(spec)
-    wrapped = [name, *copy.deepcopy(args)]
+    wrapped = [host.row_name(spec), *copy.deepcopy(args)]
     if spec.channels != "fuse":
         bare = mode == "plain" or spec.identity
-        graph.insert(model, layer, [-1, 1, name, wrapped[1:]] if bare else [-1, 1, "Residual", wrapped])
+        graph.insert(model, layer, [-1, 1, wrapped[0], wrapped[1:]] if bare else [-1, 1, "Residual", wrapped])
         return
     row = graph.rows(model)[layer]
     if row[2] != "Concat":
@@ -182,7 +179,7 @@ def _insert(model: graph.Model, layer: int, spec: Spec, args: list[Any], mode: s
             "Give at=concat, the number of a Concat, or several places whose maps are to meet."
         )
     if mode == "plain":
-        graph.replace(model, layer, name, wrapped[1:])
+        graph.replace(model, layer, wrapped[0], wrapped[1:])
     else:
         graph.insert(model, layer, [[layer, *graph.sources(row, layer)], 1, "Residual", wrapped])
 

@@ -31,7 +31,7 @@ def attend(module, query: Tensor, points: Tensor, value: Tensor, shapes, mask: T
             inside = inside * (~mask[:, None, start : start + h * w])
         maps.append(inside.reshape(len(value), -1, h, w))
         start += h * w
-    b, n, c = query.shape
+    b, n = query.shape[:2]
     out = torch.stack([
         torch.stack([_query(module, query[i, j], points[i, j], [m[i] for m in maps]) for j in range(n)])
         for i in range(b)

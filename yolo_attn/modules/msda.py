@@ -45,6 +45,9 @@ def multi_scale_deformable_attention(
 class MSDeformAttn(nn.Module):
     """Multi-scale deformable attention: every pixel of the first map looks at a few points of its own in all maps.
 
+    In a YAML `[[15, 18, 21], 1, MSDeformAttn, []]`, or `[[15, 15, 18, 21], 1, Residual, [MSDeformAttn]]` beside the map
+    of layer 15. Inserted at `neck`, each of the maps there gets such a row, and all rows read the maps as they were.
+
     Args:
         dim: Number of channels C of the result.
         num_heads: Number of attention heads; each has a contiguous block of C / num_heads channels.
@@ -90,7 +93,7 @@ class MSDeformAttn(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Points in a star, point p of head k at p pixels in direction k of the edge of a square, with equal weights."""
+        """Equal weights, and points in a star: point p of head k in direction k, on a square p pixels around it."""
         for layer in (self.sampling_offsets, self.attention_weights):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
