@@ -1,4 +1,4 @@
-"""Training: gates of residual insertions learn faster, and the log says what is easily overlooked."""
+"""Training: groups of the optimizer for gates and biases, and lines in the log on what is easily overlooked."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 from ultralytics.utils import LOGGER, RANK
 
 try:
@@ -16,6 +18,7 @@ except ModuleNotFoundError:  # in a wheel it lies where Python finds it at its s
     from _yolo_attn_autoload import watch
 
 from ..modules import Residual
+from ..registry import find
 from . import host, weights
 from ._wrap import wrap
 
@@ -31,7 +34,7 @@ def apply() -> None:
         watch(NAME, apply)
     elif not hasattr(trainer.setup_model, "__wrapped__"):
         wrap(trainer, "setup_model", _telling)
-        wrap(trainer, "build_optimizer", _with_fast_gates)
+        wrap(trainer, "build_optimizer", _with_own_groups)
 
 
 def _telling(stock: Callable) -> Callable:
@@ -70,17 +73,26 @@ def _frozen(freeze, ours: dict[int, str], rows: int) -> str:
     return f"freeze={freeze} counts rows, inserted ones too: {listed}. The stock layers alone are freeze={same}."
 
 
-def _with_fast_gates(stock: Callable) -> Callable:
+def _with_own_groups(stock: Callable) -> Callable:
+    """Gates learn faster. Biases of registered modules warm up from zero like everything else: many are coordinates,
+    which the rate of up to 0.1 that warm-up begins with for biases would throw out of the map."""
+
     def build_optimizer(self, model, *args, **kwargs):
         optimizer = stock(self, model, *args, **kwargs)
-        gates = {id(m.gamma) for m in model.modules() if isinstance(m, Residual)}
-        for group in list(optimizer.param_groups):
-            fast = [p for p in group["params"] if id(p) in gates]
-            if fast:
-                group["params"] = [p for p in group["params"] if id(p) not in gates]
-                optimizer.add_param_group(
-                    {**group, "params": fast, "lr": group["lr"] * GATE_LR_FACTOR, "weight_decay": 0.0}
-                )
+        registered = [m for m in model.modules() if find(type(m))]
+        ours = {id(p) for m in registered for p in m.parameters()}
+        gates = {id(m.gamma) for m in registered if isinstance(m, Residual)}
+        for i, group in enumerate(list(optimizer.param_groups)):
+            _move(optimizer, group, gates, lr=group["lr"] * GATE_LR_FACTOR, weight_decay=0.0)
+            if group.get("param_group", "bias" if i == 0 else "") == "bias":  # the first, where they have no names
+                _move(optimizer, group, ours, param_group="bn")
         return optimizer
 
     return build_optimizer
+
+
+def _move(optimizer: Optimizer, group: dict[str, Any], chosen: set[int], **other: Any) -> None:
+    """Give those of a group's parameters whose ids are chosen a group of their own, which differs in `other`."""
+    if moved := [p for p in group["params"] if id(p) in chosen]:
+        group["params"] = [p for p in group["params"] if id(p) not in chosen]
+        optimizer.add_param_group({**group, "params": moved, **other})

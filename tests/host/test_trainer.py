@@ -40,7 +40,26 @@ def test_gates_learn_faster(name: str, monkeypatch) -> None:
     assert factor == {k: pytest.approx(trainer.GATE_LR_FACTOR if k in gates else 1) for k in ordinary}
     assert all(g["weight_decay"] == 0 for g in fast)
     assert sorted(id(p) for g in groups for p in g["params"]) == sorted(id(p) for p in ours.parameters())
-    assert len(optimizer(plain, name).param_groups) == len(groups) - len(fast)
+    assert len(optimizer(plain, name).param_groups) == len(groups) - len(fast) - 1  # one for biases
+
+
+@pytest.mark.parametrize("name", ["AdamW", "SGD"])
+def test_biases_warm_up_from_zero(name: str) -> None:
+    """Offsets of deformable modules would be thrown out of the map in the first steps of an explicit optimizer."""
+    model = DetectionModel("yolov8n-msda.yaml", verbose=False)
+    groups = optimizer(model, name).param_groups
+    warm = {
+        id(p)
+        for i, g in enumerate(groups)
+        for p in g["params"]
+        if g.get("param_group", "bias" if i == 0 else "") == "bias"
+    }
+    ours = {id(p) for m in model.modules() if isinstance(m, Residual) for p in m.parameters()}
+    assert warm and not warm & ours
+    assert id(model.model[0].bn.bias) in warm
+    offsets = id(model.model[22].fn.sampling_offsets.bias)
+    (group,) = [g for g in groups if offsets in map(id, g["params"])]
+    assert group["weight_decay"] == 0 and group["lr"] == 0.01
 
 
 def test_the_optimizer_of_a_stock_model_is_untouched() -> None:
