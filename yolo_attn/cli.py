@@ -104,7 +104,7 @@ EXAMPLES = {
 
 
 def _row(spec: Spec) -> str:
-    arguments = {"fuse": "[256]", "wrap": "[SE]"}.get(str(spec.channels), "[]")
+    arguments = {"fuse": "[256]", "out": "[256]", "wrap": "[SE]"}.get(str(spec.channels), "[]")
     return f"[{'[-1, 6]' if spec.channels == 'fuse' else -1}, 1, {spec.name}, {arguments}]"
 
 
