@@ -94,7 +94,7 @@ def crossformer_backbone() -> Model:
     for layer, width in ((2, 256), (4, 512), (6, 1024)):
         d = yolo_attn.replace(d, "CrossScaleEmbed", layer, [width, {"norm": "pre_ln"}])
     for layer, repeats in ((1, 3), (3, 6), (5, 6), (7, 6)):
-        args = {"group_size": 10, "mlp_ratio": 1, "adaptive_interval": True}
+        args = {"group_size": 10, "mlp_ratio": 1, "adaptive_interval": True, "pos_dim": 16}
         d = yolo_attn.replace(d, "CrossFormerStage", layer, args)
         d["backbone"][layer][1] = repeats
     return d

@@ -22,13 +22,17 @@ def apply() -> None:
 
 
 def allow(spec: Spec) -> None:
-    """Let restricted loading (ULTRALYTICS_SAFE_LOAD=1) rebuild a class and its package's layers in its file."""
-    file = spec.cls.__module__
-    layers = {
-        c for c in vars(sys.modules.get(file, spec.cls)).values() if inspect.isclass(c) and issubclass(c, nn.Module)
-    }
-    ours = {c for c in layers if c.__module__.partition(".")[0] == file.partition(".")[0]}
-    torch.serialization.add_safe_globals(list(ours | {spec.cls}))
+    """Let restricted loading (ULTRALYTICS_SAFE_LOAD=1) rebuild a class and its package's layers, of its file and of the
+    files that these come from."""
+    package = spec.cls.__module__.partition(".")[0]
+    found: set[type] = set()
+    new: set[type] = {spec.cls}
+    while new:
+        found |= new
+        files = {sys.modules.get(each.__module__, each) for each in new}
+        layers = {c for file in files for c in vars(file).values() if inspect.isclass(c) and issubclass(c, nn.Module)}
+        new = {c for c in layers if c.__module__.partition(".")[0] == package} - found
+    torch.serialization.add_safe_globals(list(found))
 
 
 def _explained(stock: Callable) -> Callable:

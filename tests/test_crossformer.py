@@ -8,7 +8,7 @@ from ultralytics.utils.torch_utils import get_flops
 from yolo_attn.patches import host
 
 from yolo_attn.modules import CrossFormerBlock, CrossFormerStage, CrossScaleEmbed
-from yolo_attn.modules.crossformer import DynamicPosBias, GroupAttention
+from yolo_attn.modules.group_attention import DynamicPosBias, GroupAttention
 
 from .conftest import TOLERANCE
 from .models import logged, scaled, seeded
@@ -63,8 +63,13 @@ def test_padding_is_seen_on_request_only() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
-def test_groups_of_padding_only(dtype: torch.dtype) -> None:
+def test_groups_of_padding_only(dtype: torch.dtype, monkeypatch) -> None:
     """In half precision, a group without any position of the map would become NaN, and its gradients too."""
+
+    def plain(q, k, v, bias, _, scale):  # as in exported graphs and older PyTorch, without a guard against infinity
+        return (q @ k.transpose(-1, -2) * (scale or q.shape[-1] ** -0.5) + bias).softmax(-1) @ v
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", plain)
     module = random_block(group_size=2, interval=4, long_distance=True)  # 3 x 3 positions in 8 x 8
     x = torch.randn(1, 48, 3, 3)
     want = module(x)
@@ -99,6 +104,14 @@ def test_position_bias_of_pairs(residual: bool) -> None:
         for k in range(6):
             want = position_bias(dpb, q // 3 - k // 3, q % 3 - k % 3)
             torch.testing.assert_close(bias[:, q, k], want, **TOLERANCE[torch.float64])
+
+
+def test_narrow_layers_know_positions() -> None:
+    """The first stage of a small detector would have a position bias that is the same everywhere."""
+    for scale in "nx":
+        model = host.build({**host.load_yaml("yolov8-crossformer-backbone.yaml"), "scale": scale})
+        for block in (block for i in (1, 3, 5, 7) for block in model.model[i].blocks):
+            assert block.attn.pos.pairs((10, 10)).std((1, 2)).min() > 0.01
 
 
 def test_a_small_map_leaves_no_trace() -> None:
@@ -145,7 +158,7 @@ def test_options_of_the_stage() -> None:
     options = {"interval": 3, "split_padding": True, "no_mask": True, "adaptive_interval": True, "detection": True}
     stage = CrossFormerStage(
         64, 6, group_size=[2, 3, 4, 5, 6, 7], mlp_ratio=2, qkv_bias=False, qk_scale=0.5, use_acl=True, head_dim=16,
-        attn_drop=0.1, drop=0.2, **options,
+        attn_drop=0.1, drop=0.2, pos_dim=3, **options,
     )  # fmt: skip
     assert [block.long_distance for block in stage.blocks] == [False, True] * 3
     assert [block.ex_conv is not None for block in stage.blocks] == [False, False, True, False, False, False]
@@ -153,6 +166,7 @@ def test_options_of_the_stage() -> None:
     for block in stage.blocks:
         assert {k: getattr(block, k) for k in options} == options
         assert (block.attn.num_heads, block.attn.scale, block.attn.attn_drop, block.mlp.drop1.p) == (4, 0.5, 0.1, 0.2)
+        assert block.attn.pos.pos_proj.out_features == 3
         assert block.attn.qkv.bias is None and block.mlp.fc1.out_features == 128
     assert CrossFormerStage(64, use_cpe=True).blocks[1].cpe is not None
     assert len(CrossFormerStage(64).blocks) == 2 and CrossFormerStage(64, num_heads=8).blocks[0].attn.num_heads == 8
@@ -212,6 +226,7 @@ def test_weights_follow_what_was_not_replaced(name: str, said: str) -> None:
     (lambda: CrossFormerBlock(64, 3), "num_heads must divide dim, got num_heads=3 and dim=64"),
     (lambda: CrossFormerBlock(64, 4, head_dim=8), "give num_heads or head_dim, got 4 and 8 with 64 channels"),
     (lambda: CrossFormerBlock(8, 2), "GroupAttention: dim must be a number from 16, got 8"),
+    (lambda: CrossFormerBlock(8, 2, pos_dim=0), "GroupAttention: pos_dim must be a positive integer, got 0"),
     (lambda: CrossFormerBlock(64, group_size=0), "group_size must be a positive integer, got 0"),
     (lambda: CrossFormerBlock(64, interval=1.5), "interval must be a positive integer, got 1.5"),
     (lambda: CrossFormerBlock(64, long_distance=1), "long_distance must be True or False, got 1"),

@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from yolo_attn.modules import CrossFormerBlock, CrossFormerStage, CrossScaleEmbed
-from yolo_attn.modules.crossformer import DynamicPosBias, GroupAttention
+from yolo_attn.modules.group_attention import DynamicPosBias, GroupAttention
 
 from ..golden import Case
 from .ours import Ours
@@ -53,15 +53,20 @@ def block(input_resolution, lsda_flag=0, pad_type=0, use_extra_conv=True, **offi
         long_distance=bool(lsda_flag), split_padding=bool(pad_type), use_extra_conv=use_extra_conv,
         **pop_unused(official),
     )  # fmt: skip
-    if official.get("use_cpe"):  # one filter per row of the map there, one per channel here
+    return OnTokens(repeating_filters(module), input_resolution)
 
-        def tile(state: dict, prefix: str, *_) -> None:
-            for name in ("weight", "bias"):
-                filters = state[f"{prefix}cpe.{name}"]
-                state[f"{prefix}cpe.{name}"] = filters[torch.arange(official["dim"]) % len(filters)]
 
-        module.register_load_state_dict_pre_hook(lambda _, *args: tile(*args))
-    return OnTokens(module, input_resolution)
+def repeating_filters(module: nn.Module) -> nn.Module:
+    """Official use_cpe has one filter per row of the map, ours one per channel: take these in turn."""
+
+    def fill(cpe: nn.Conv2d, state: dict, prefix: str, *_) -> None:
+        for name in (f"{prefix}weight", f"{prefix}bias"):
+            state[name] = state[name][torch.arange(cpe.out_channels) % len(state[name])]
+
+    for each in module.modules():
+        if isinstance(each, CrossFormerBlock) and each.cpe is not None:
+            each.cpe.register_load_state_dict_pre_hook(fill)
+    return module
 
 
 def detection_block(no_mask=False, pad_type=0, **official):
@@ -88,7 +93,7 @@ class Stage(nn.Module):
 
     def __init__(self, dim: int, depth: int, merge_size, **options) -> None:
         super().__init__()
-        self.blocks = CrossFormerStage(dim, depth, **options).blocks
+        self.blocks = repeating_filters(CrossFormerStage(dim, depth, **options).blocks)
         self.downsample = CrossScaleEmbed(dim, 2 * dim, merge_size, 2, "pre_ln") if merge_size else nn.Identity()
         self.downsample.register_load_state_dict_pre_hook(_reductions)
 

@@ -3,13 +3,14 @@
 from ._clips import clips
 from .aff import AFF, DAF, MS_CAM, iAFF
 from .cross_scale_embed import CrossScaleEmbed
-from .crossformer import CrossFormerBlock, CrossFormerStage, DynamicPosBias
+from .crossformer import CrossFormerBlock, CrossFormerStage
 from .dat import DATBlock
 from .dat_stage import DATStage
 from .dattention import DAttention
 from .deform_conv import C2fDCN, DeformConv
 from .depatch import DePatch
 from .gct import GCT
+from .group_attention import DynamicPosBias
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .pyramid_attention import PyramidAttention
 from .residual import Residual
