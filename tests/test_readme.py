@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import yolo_attn
@@ -34,8 +36,12 @@ def commands() -> list[str]:
 
 
 @pytest.fixture
-def own_module(tmp_path: Path) -> Path:
-    """A folder with the README's own module, and a model that names it as the README does."""
+def folder(tmp_path: Path) -> Path:
+    """A folder with a video, the README's own module, and a model that names it as the README does."""
+    writer = cv2.VideoWriter(str(tmp_path / "video.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 96))
+    for shade in range(0, 250, 25):
+        writer.write(np.full((96, 96, 3), shade, np.uint8))
+    writer.release()
     (tmp_path / "my_gates.py").write_text(blocks("python")[-1])
     row = re.search(r"`(\[-1, 1, my_gates.Gate.*?\])`", README)[1]
     yolo_attn.insert("yolov8n.yaml", "SE", "sppf", mode="plain", out=tmp_path / "my.yaml")
@@ -46,15 +52,15 @@ def own_module(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_command(command: str, own_module: Path) -> None:
+def test_command(command: str, folder: Path) -> None:
     """A command of the README would not work."""
     if "yolov8n.pt" in command:
         if not WEIGHTS.exists():
             pytest.skip("needs the checkpoint of the shared folder, which Ultralytics would download")
-        shutil.copy(WEIGHTS, own_module)
+        shutil.copy(WEIGHTS, folder)
     environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-    folder = ROOT if "cfg/" in command else own_module
-    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+    cwd = ROOT if "cfg/" in command else folder
+    done = subprocess.run(command, shell=True, cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     if "pretrained=" in command:
         line = re.search(r"^Transferred 355/355 tensors from yolov8n.pt; (.*)$", README, re.MULTILINE)

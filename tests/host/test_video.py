@@ -126,7 +126,6 @@ def test_nothing_mixes_across_sources(watched: Watched, batch: int, tmp_path: Pa
 
 def test_tracking(watched: Watched, tmp_path: Path) -> None:
     """A tracker would miss frames, get them out of order, or see frames that don't know their neighbours."""
-    pytest.importorskip("lap", reason="Ultralytics installs it when it first tracks")
     source = str(film(tmp_path / "a.avi", 7))
     assert len(watched.predict(source, "track", batch=4)) == 7
     assert watched.changed == [[True, True, True, False], [True, True, False]]
