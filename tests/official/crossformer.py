@@ -117,7 +117,7 @@ class Net(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if group_type != "constant":
-            raise NotImplementedError(group_type)
+            raise ValueError(f"group_type must be constant, got {group_type!r}")
         last = len(depths) - 1
         self.patch_embed = embed(img_size, patch_size, in_chans, embed_dim, "nn.LayerNorm" if patch_norm else None)
         self.layers = nn.Sequential(
