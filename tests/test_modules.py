@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import yolo_attn
+from yolo_attn.rows import build_arguments
 
 from .conftest import TOLERANCE
 from .reference import REFERENCES
@@ -44,6 +45,25 @@ def test_any_size_and_batch(name: str, size: tuple[int, int], batch: int) -> Non
     if y.requires_grad:
         y.sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+
+
+@each_module
+def test_the_default_row_at_every_scale(name: str) -> None:
+    """A row without arguments would not suit the widths of some scale, or promise other channels or another stride."""
+    spec = yolo_attn.get(name)
+    args = {"out": [256], "wrap": ["SE"]}.get(str(spec.channels), [])
+    for c1 in (32, 64, 128, 192, 256, 320, 384, 512, 576, 640):  # of YOLOv8n to x behind the second stage
+        c2, _, arguments = build_arguments(spec, [c1, c1] if spec.channels == "fuse" else c1, 1, args, lambda c: c // 2)
+        module = spec.cls(*arguments).eval()
+        stride = (
+            dict(zip(spec.parameters, arguments, strict=False)).get(spec.stride, spec.parameters[spec.stride].default)
+            if spec.stride
+            else 1
+        )
+        x = torch.rand(1, c1, 6, 8)
+        with torch.no_grad():
+            y = module([x, x] if spec.channels == "fuse" else x)
+        assert y.shape == (1, c2, 6 // stride, 8 // stride), c1
 
 
 @each_module
