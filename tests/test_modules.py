@@ -14,7 +14,7 @@ from yolo_attn.rows import build_arguments
 
 from .conftest import TOLERANCE
 from .reference import REFERENCES
-from .tiny import NAMES, SILENT, as_clip, build, inputs, output_shape
+from .tiny import NAMES, SILENT, as_clip, build, by_name, inputs, output_shape
 
 SIZES = [(1, 1), (1, 7), (7, 5), (20, 20)]
 each_module = pytest.mark.parametrize("name", NAMES)
@@ -55,11 +55,7 @@ def test_the_default_row_at_every_scale(name: str) -> None:
     for c1 in (32, 64, 128, 192, 256, 320, 384, 512, 576, 640):  # of YOLOv8n to x behind the second stage
         c2, _, arguments = build_arguments(spec, [c1, c1] if spec.channels == "fuse" else c1, 1, args, lambda c: c // 2)
         module = spec.cls(*arguments).eval()
-        stride = (
-            dict(zip(spec.parameters, arguments, strict=False)).get(spec.stride, spec.parameters[spec.stride].default)
-            if spec.stride
-            else 1
-        )
+        stride = by_name(spec, arguments)[spec.stride] if spec.stride else 1
         x = torch.rand(1, c1, 6, 8)
         with torch.no_grad():
             y = module([x, x] if spec.channels == "fuse" else x)

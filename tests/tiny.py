@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -15,10 +16,9 @@ SILENT = {"iAFF": {"global_att2"}}  # children that get no gradient: unused by t
 NAMES = [name for name in yolo_attn.names() if yolo_attn.get(name).full_name.startswith("yolo_attn.")]
 
 
-def arguments(name: str) -> dict:
-    """Constructor arguments of the tiny instance by name, defaults included."""
-    spec = yolo_attn.get(name)
-    given = dict(zip(spec.parameters, spec.tiny, strict=False))
+def by_name(spec: yolo_attn.Spec, arguments: Sequence) -> dict:
+    """Constructor arguments by name, defaults included."""
+    given = dict(zip(spec.parameters, arguments, strict=False))
     return {k: given.get(k, p.default) for k, p in spec.parameters.items()}
 
 
@@ -50,12 +50,12 @@ def inputs(name: str, size: tuple[int, int] = (7, 5), batch: int = 2) -> list[Te
     torch.manual_seed(1)
     spec = yolo_attn.get(name)
     dim = spec.tiny[0]
-    widths = (arguments(name)["in_channels"] or [dim, dim]) if spec.channels == "fuse" else [dim]
+    widths = (by_name(spec, spec.tiny)["in_channels"] or [dim, dim]) if spec.channels == "fuse" else [dim]
     return [torch.randn(batch, width, *size) for width in widths]
 
 
 def output_shape(name: str, batch: int, size: tuple[int, int]) -> tuple[int, ...]:
     """What the registry promises of the tiny instance."""
     spec = yolo_attn.get(name)
-    stride = arguments(name)[spec.stride] if spec.stride else 1
+    stride = by_name(spec, spec.tiny)[spec.stride] if spec.stride else 1
     return (batch, spec.tiny[spec.channels == "out"], *(-(-n // stride) for n in size))
