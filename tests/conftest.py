@@ -53,5 +53,7 @@ def run(tmp_path):
 def settings() -> None:
     """Ultralytics keeps data sets in the tests' own folder."""
     from ultralytics import settings
+    from ultralytics.data import utils
 
+    utils.DATASETS_DIR = HOME / "datasets"  # was read from the settings at import
     settings.update({"datasets_dir": str(HOME / "datasets"), "runs_dir": str(HOME / "runs"), "sync": False})

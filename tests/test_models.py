@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from .tiny import SILENT
 NAMES = list(runpy.run_path(str(ROOT / "cfg" / "generate.py"))["MODELS"])
 STILL = {"SIFA": "compares the frames of a clip, and passes a single image on as it is"}
 TASKS = {"segment": "yolov8-seg.yaml", "pose": "yolov8-pose.yaml", "obb": "yolov8-obb.yaml"}
-SETTINGS = {"imgsz": 64, "batch": 16, "workers": 0, "plots": False, "verbose": False}
+SETTINGS = {"imgsz": 128, "batch": 8, "workers": 0, "plots": False, "verbose": False}
 
 
 def load(name: str, scale: str) -> dict:
@@ -81,27 +82,48 @@ def test_a_backbone_is_as_large_as_the_stock_one(name: str, scale: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Train a YAML of a name on a part of the generated data, once: (checkpoint, modules before, modules after)."""
+def data(tmp_path_factory) -> dict[str, Path]:
+    """A small part of the generated data by task; for poses the corners of a box are its keypoints."""
+    folder, shapes = tmp_path_factory.mktemp("data"), check_det_dataset("shapes.yaml")
+    names = "".join(f"  {i}: {name}\n" for i, name in shapes["names"].items())
+    found = {}
+    for task, more in (("detect", ""), ("pose", "kpt_shape: [4, 2]\n")):
+        for part, number in (("train", 16), ("val", 8)):
+            images = sorted(Path(shapes[part]).glob("*.jpg"))[:number]
+            assert len(images) == number
+            for kind in ("images", "labels"):
+                (folder / task / kind / part).mkdir(parents=True)
+            for image in images:
+                shutil.copy(image, folder / task / "images" / part)
+                label = Path(str(image.with_suffix(".txt")).replace("images", "labels")).read_text()
+                label = "\n".join(map(with_corners, label.splitlines())) if task == "pose" else label
+                (folder / task / "labels" / part / f"{image.stem}.txt").write_text(label)
+        found[task] = folder / f"{task}.yaml"
+        found[task].write_text(f"path: {folder / task}\ntrain: images/train\nval: images/val\n{more}names:\n{names}")
+    return found
+
+
+def with_corners(line: str) -> str:
+    """A label with the corners of its box, in the units of the image."""
+    _, x, y, w, h = map(float, line.split())
+    corners = [(x + a * w / 2, y + b * h / 2) for a in (-1, 1) for b in (-1, 1)]
+    return " ".join([line, *(str(min(max(value, 0), 1)) for corner in corners for value in corner)])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    """Train a YAML of a name, once: (checkpoint, modules before, modules after)."""
     folder = tmp_path_factory.mktemp("models")
-    images = {part: sorted(Path(check_det_dataset("shapes.yaml")[part]).glob("*.jpg")) for part in ("train", "val")}
-    assert all(images.values())
-    for part, number in (("train", 32), ("val", 16)):
-        (folder / f"{part}.txt").write_text("\n".join(map(str, images[part][:number])))
-    classes = "".join(f"  {i}: {name}\n" for i, name in check_det_dataset("shapes.yaml")["names"].items())
-    data = folder / "part.yaml"
-    data.write_text(f"path: {folder}\ntrain: train.txt\nval: val.txt\nnames:\n{classes}")
 
     @cache
     def train(name: str) -> tuple[Path, dict[str, Tensor], dict[str, Tensor]]:
         model, before, after = YOLO(f"yolov8n-{name}.yaml"), {}, {}
         model.add_callback("on_train_start", lambda trainer: before.update(own_parameters(trainer.model)))
         model.add_callback("on_train_end", lambda trainer: after.update(own_parameters(trainer.model)))
-        options = {"nbs": 16, "optimizer": "AdamW", "lr0": 0.005, "warmup_epochs": 0, "weight_decay": 0}
-        model.train(data=str(data), epochs=2, project=str(folder), name=name, **options, **SETTINGS)
+        options = {"nbs": 8, "optimizer": "AdamW", "lr0": 0.005, "warmup_epochs": 0, "weight_decay": 0}
+        model.train(data=str(data[model.task]), epochs=2, project=str(folder), name=name, **options, **SETTINGS)
         return folder / name / "weights" / "last.pt", before, after
 
-    train.data, train.image = data, images["val"][0]
     return train
 
 
@@ -151,7 +173,7 @@ def test_training(name: str, trained) -> None:
 
 def raw(model: nn.Module) -> Tensor:
     """All numbers that the head gives for a batch."""
-    x = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(4, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         return torch.cat([t.flatten() for t in tree_leaves(model(x)) if isinstance(t, Tensor)])
 
@@ -164,16 +186,17 @@ for path in checkpoints:
     yolo = YOLO(path)
     with torch.no_grad():
         output = yolo.model.float().eval()(torch.full((1, 3, 64, 64), 0.5))[0]
-    assert yolo.val(data=data, **settings).box.map >= 0
+    assert yolo.val(data=data[yolo.task], **settings).box.map >= 0
     (result,) = yolo.predict(image, imgsz=64, conf=1e-6, verbose=False)
     print(json.dumps(["loaded", path, output.double().sum().item(), len(result.boxes)]))
 """
 
 
-def test_val_and_predict_in_a_fresh_process(trained, run) -> None:
+def test_val_and_predict_in_a_fresh_process(trained, data, run) -> None:
     """A checkpoint would need the process that it was trained with, or be refused by restricted loading."""
     paths = [str(trained(name)[0]) for name in NAMES]
-    given = json.dumps([str(trained.data), str(trained.image), SETTINGS, *paths])
+    image = next(data["detect"].parent.glob("detect/images/val/*.jpg"))
+    given = json.dumps([{task: str(path) for task, path in data.items()}, str(image), SETTINGS, *paths])
     done = run("python", "-c", ELSEWHERE, given, ULTRALYTICS_SAFE_LOAD="1")
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["loaded"')]
     assert [path for _, path, _, _ in lines] == paths and all(boxes for *_, boxes in lines)

@@ -196,7 +196,7 @@ class SparseLocalPatch(nn.Module):
         self.out_layer = nn.Linear(embed_dim, 2)
         self.proj_q = nn.Conv2d(dim, embed_dim, 1)
         self.proj_kv = nn.Linear(embed_dim, 2 * embed_dim)
-        self.log_radius = nn.Parameter(torch.tensor([math.log(half_length)]))
+        self.log_radius = nn.Parameter(torch.full((1,), math.log(half_length)))
         self.proj_out = nn.Conv2d(embed_dim, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
