@@ -52,4 +52,9 @@ def lattice(num_points: int) -> Tensor:
     """Points (N, 2) as (x, y) in (0, 1), in rows that are spread evenly."""
     rows = round(num_points**0.5)
     counts = [num_points * (i + 1) // rows - num_points * i // rows for i in range(rows)]
-    return torch.tensor([((j + 0.5) / n, (i + 0.5) / rows) for i, n in enumerate(counts) for j in range(n)])
+    return torch.cat(
+        [
+            torch.stack([(torch.arange(n) + 0.5) / n, torch.full((n,), (i + 0.5) / rows)], -1)
+            for i, n in enumerate(counts)
+        ]
+    )
