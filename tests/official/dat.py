@@ -203,7 +203,7 @@ TABLE = {
         refuses=even_kernel,
     ),
     "DAT.LayerNormProxy": Ours(LayerNormProxy),
-    "DAT.LayerScale": Ours(lambda dim, init_values=1e-5: LayerScale(dim, init_values)),
+    "DAT.LayerScale": Ours(lambda dim, inplace=False, init_values=1e-5: LayerScale(dim, init_values)),
     "DAT.TransformerMLP": Ours(lambda channels, expansion, drop=0.0: TransformerMLP(channels, expansion, drop)),
     "DAT.TransformerMLPWithConv": Ours(
         lambda channels, expansion, drop=0.0: TransformerMLPWithConv(channels, expansion, drop)
