@@ -38,6 +38,7 @@ def test_pooled_keys_are_as_many_as_the_official_ones() -> None:
     x = torch.randn(1, 8, 5, 7)
     count = lambda k, s: DAttention(8, num_heads=2, kernel_size=k, stride=s, no_off=True).attend(x)[1].shape[2:4]  # noqa: E731
     assert count(2, 2) == (2, 3) and count(3, 2) == (3, 4)
+    assert count(6, 6) == (1, 1) and count(5, 5) == (1, 1)  # one key for a map that is smaller than the stride
     moved = DAttention(8, num_heads=2, stride=2, no_off=True).attend(x)[1]
     assert moved.max() == 1  # clamped, as offset_range is negative
 

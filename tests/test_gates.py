@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from yolo_attn.modules import AFF, GCT, MS_CAM, SE, iAFF
 
@@ -60,3 +61,11 @@ def test_bad_arguments(make, message: str) -> None:
     """A user would read a shape error from deep inside, or nothing at all."""
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_one_image_of_many_pixels_is_normalised_by_itself() -> None:
+    """Training with batch=1 would not move any running statistics, but for those behind a pooling."""
+    module = MS_CAM(8, 2).train()
+    module(torch.randn(1, 8, 3, 2))
+    assert all(norm.num_batches_tracked == 1 for norm in module.local_att if isinstance(norm, nn.BatchNorm2d))
+    assert all(norm.num_batches_tracked == 0 for norm in module.global_att if isinstance(norm, nn.BatchNorm2d))

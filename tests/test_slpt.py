@@ -36,6 +36,11 @@ def test_one_row_suits_every_width(dim: int) -> None:
     assert SparseLocalPatch(dim, num_points=4).feature_extractor.in_channels == dim // 2
 
 
+def test_a_batch_without_images() -> None:
+    """A filter that leaves no image would end in a division by zero."""
+    assert SparseLocalPatch(8, num_points=4, num_heads=2)(torch.zeros(0, 8, 4, 6)).shape == (0, 8, 4, 6)
+
+
 def test_boxes() -> None:
     """Patches would be cut out elsewhere, reach over the border, or have x and y exchanged."""
     points = torch.tensor([[0.5, 0.25], [0.0, 1.0], [-0.3, 0.5]])

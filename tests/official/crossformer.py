@@ -158,15 +158,22 @@ def uneven(case: Case) -> bool:
     return any((k - stride) % 2 for k in kernels) or width % 2 ** (len(kernels) - 1) != 0
 
 
+def narrow(case: Case) -> bool:
+    """So few channels that the position bias has no hidden one."""
+    options = case.about["constructor_kwargs"]
+    biased = options.get("position_bias", not options.get("use_cpe"))
+    return biased and options.get("embed_dim", options.get("dim", 96)) < 16
+
+
 CPE = {"use_cpe takes the rows of the map for channels": convolves_over_rows}
 TABLE = {
     "CrossFormer.DynamicPosBias": Ours(DynamicPosBias),
-    "CrossFormer.Attention": Ours(GroupsOf, {"": "attn."}),
-    "CrossFormer.CrossFormerBlock": Ours(block, {"": "module."}, bugs=CPE),
-    "CrossFormerDet.CrossFormerBlock": Ours(detection_block, {"": "module."}, bugs=CPE),
+    "CrossFormer.Attention": Ours(GroupsOf, {"": "attn."}, refuses=narrow),
+    "CrossFormer.CrossFormerBlock": Ours(block, {"": "module."}, bugs=CPE, refuses=narrow),
+    "CrossFormerDet.CrossFormerBlock": Ours(detection_block, {"": "module."}, bugs=CPE, refuses=narrow),
     "CrossFormer.PatchEmbed": Ours(embed, call=whole_patches, refuses=uneven),
     "CrossFormer.PatchMerging": Ours(
         merging, {"reductions.": "module.projs.", "norm.": "module.norm."}, refuses=uneven
     ),
-    "CrossFormer.CrossFormer": Ours(Net, bugs=CPE),
+    "CrossFormer.CrossFormer": Ours(Net, bugs=CPE, refuses=lambda case: narrow(case) or uneven(case)),
 }

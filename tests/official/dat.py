@@ -38,8 +38,32 @@ def one_free_key(case: Case) -> bool:
 
 
 def even_kernel(case: Case) -> bool:
+    """A kernel, of one of the stages, that makes a row and a column of keys too many."""
     options = case.about["constructor_kwargs"]
-    return options["ksize"] % 2 == 0 and options["ksize"] != options["stride"]
+    if "dims" in options:
+        kernels = zip(*(options.get(*LISTS[k]) for k in ("ksize", "stride")), options["stage_spec"], strict=True)
+    else:
+        kernels = [(options["ksize"], options["stride"], options.get("stage_spec", "D"))]
+    return any("D" in spec and k % 2 == 0 and k != stride for k, stride, spec in kernels)
+
+
+def free_key_in_a_stage(case: Case) -> bool:
+    """A single key point that may move freely along a longer axis of the map, in a stage or in one of the net's."""
+    options, size = case.about["constructor_kwargs"], case.tensors["in/x"].shape[2:]
+    if "dims" in options:
+        lists = {one: options.get(several, default) for one, (several, default) in LISTS.items()}
+        stages = [{one: values[i] for one, values in lists.items()} for i in range(len(options["dims"]))]
+        stages = [stage | {"stage_spec": spec} for stage, spec in zip(stages, options["stage_spec"], strict=True)]
+        size = [n // options["patch_size"] for n in size]
+    else:
+        stages = [options]
+    for i, stage in enumerate(stages):
+        kernel, stride = stage["ksize"], stage["stride"]
+        padding = 0 if kernel == stride else kernel // 2
+        free = "D" in stage["stage_spec"] and stage["offset_range_factor"] < 0 and not stage["no_off"]
+        if free and any((n >> i) > 1 and ((n >> i) + 2 * padding - kernel) // stride == 0 for n in size):
+            return True
+    return False
 
 
 def local_attention(dim, heads, window_size, attn_drop=0.0, proj_drop=0.0):
@@ -169,16 +193,17 @@ class DAT(nn.Module):
         return self.cls_head(x.mean((2, 3)))
 
 
+CORNER = "a grid of one point lies at infinity and is clamped to the corner; ours is at the centre"
 MASK = {"the mask is that of another size; ours is made for the map at hand": masked_for_another_size}
 TABLE = {
     "DAT.DAttentionBaseline": Ours(
         dattention,
         call=DAttention.attend,
-        bugs={"a grid of one point lies at infinity and is clamped to the corner; ours is at the centre": one_free_key},
-        refuses=even_kernel,  # one row and column of keys too many
+        bugs={CORNER: one_free_key},
+        refuses=even_kernel,
     ),
     "DAT.LayerNormProxy": Ours(LayerNormProxy),
-    "DAT.LayerScale": Ours(lambda dim, init_values=1e-5: LayerScale(dim, init_values)),
+    "DAT.LayerScale": Ours(lambda dim, inplace=False, init_values=1e-5: LayerScale(dim, init_values)),
     "DAT.TransformerMLP": Ours(lambda channels, expansion, drop=0.0: TransformerMLP(channels, expansion, drop)),
     "DAT.TransformerMLPWithConv": Ours(
         lambda channels, expansion, drop=0.0: TransformerMLPWithConv(channels, expansion, drop)
@@ -186,11 +211,18 @@ TABLE = {
     "DAT.LocalAttention": Ours(local_attention),
     "DAT.ShiftWindowAttention": Ours(shift_window_attention, ignored=needless, bugs=MASK),
     "DAT.PyramidAttention": Ours(pyramid_attention),
-    "DAT.TransformerStage": Ours(TransformerStage, STAGE, ignored=needless, bugs=MASK),
+    "DAT.TransformerStage": Ours(
+        TransformerStage,
+        STAGE,
+        ignored=needless,
+        bugs=MASK | {CORNER: free_key_in_a_stage},
+        refuses=even_kernel,
+    ),
     "DAT.DAT": Ours(
         DAT,
         {f"stages.{i}.{old}": f"stages.{i}.{new}" for i in range(4) for old, new in STAGE.items()},
         ignored=needless,
-        bugs=MASK,
+        bugs=MASK | {CORNER: free_key_in_a_stage},
+        refuses=even_kernel,
     ),
 }

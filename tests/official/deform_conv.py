@@ -45,8 +45,8 @@ class ConvOffset2D(nn.Conv2d):
 
 
 def whole_pixels(case: Case) -> bool:
-    """A point right on a pixel, where neighbours by floor and ceil are one."""
-    points = [case.part("in").get(key) for key in ("coords", "offsets")]
+    """A point right on a pixel, where neighbours by floor and ceil are one, in a case with gradients of the points."""
+    points = [case.part("in").get(key) for key in ("coords", "offsets") if f"gin/{key}" in case.tensors]
     weight = case.part("state").get("weight", torch.ones(1))
     return not weight.any() or any(bool((p == p.round()).any()) for p in points if p is not None)
 

@@ -24,15 +24,17 @@ class OnTokens(nn.Module):
         return self.call(self.inner, x)
 
 
-def depatch(box_coder, img_size, patch_size, patch_count, in_chans, embed_dim, patch_pixel=None, another_linear=False,
-            use_GE=False, local_feature=False, with_norm=False, detection=False):  # fmt: skip
+def depatch(box_coder, img_size=224, patch_size=16, patch_pixel=16, patch_count=14, in_chans=3, embed_dim=192,
+            another_linear=False, use_GE=False, local_feature=False, with_norm=False, show_dim=4, use_auxiliary=-1,
+            detection=False):  # fmt: skip
+    assert show_dim == 4 and use_auxiliary < 0
     stride = img_size // patch_count
     module = DePatch(
         in_chans,
         embed_dim,
         stride,
         1 if local_feature else patch_size,
-        patch_pixel or patch_size,
+        patch_pixel,
         wh_bias=box_coder.get("wh_bias"),
         tanh=box_coder.get("tanh", True),
         act="gelu" if use_GE else "identity",
@@ -51,7 +53,7 @@ def depatch(box_coder, img_size, patch_size, patch_count, in_chans, embed_dim, p
     return OnTokens(module, call)
 
 
-def patch_embed(img_size, patch_size, patch_count, in_chans, embed_dim, with_norm=False):
+def patch_embed(img_size=224, patch_size=16, patch_count=14, in_chans=3, embed_dim=768, with_norm=False):
     def call(ours: PatchEmbed, x: Tensor) -> Tensor:
         return ours(x, [patch_count] * 2).flatten(1, 2)
 
@@ -66,7 +68,7 @@ def point_coder(input_size, patch_count, weights=(1.0, 1.0), tanh=True):
     return OnTokens(PointCoder(weights, tanh), call)
 
 
-def point_wh_coder(input_size, patch_count, pts, weights=(1.0,) * 4, tanh=True, wh_bias=None):
+def point_wh_coder(input_size, patch_count, weights=(1.0,) * 4, pts=1, tanh=True, wh_bias=None):
     def call(ours: PointWHCoder, codes: Tensor) -> tuple[Tensor, Tensor]:
         boxes = ours(codes.unflatten(1, (patch_count, patch_count))).flatten(1, 2)
         return spread(boxes, pts).flatten(1, 3), boxes

@@ -45,7 +45,7 @@ def patch_tokens(extractor: nn.Module, x: Tensor, grid: Tensor) -> Tensor:
     size = grid.shape[2]
     patches = interpolate(x, grid.flatten(1, 3))
     patches = rearrange(patches, "b (k x y) c -> (b k) c y x", x=size, y=size)
-    return rearrange(extractor(patches), "(b k) d 1 1 -> b k d", b=x.shape[0])
+    return rearrange(extractor(patches), "(b k) d 1 1 -> b k d", k=grid.shape[1])
 
 
 def lattice(num_points: int) -> Tensor:
