@@ -10,6 +10,7 @@ from yolo_attn.modules import CrossFormerBlock, CrossFormerStage, CrossScaleEmbe
 from yolo_attn.modules.group_attention import DynamicPosBias, GroupAttention
 
 from ..golden import Case
+from ..reference import crossformer as reference
 from .ours import Ours
 
 
@@ -165,12 +166,20 @@ def narrow(case: Case) -> bool:
     return biased and options.get("embed_dim", options.get("dim", 96)) < 16
 
 
+def block_on_tokens(ours: OnTokens, x: Tensor, hw: Tensor | None = None) -> Tensor:
+    """The reference of a block."""
+    h, w = ours.size if hw is None else hw.int().tolist()
+    return tokens(reference.block(ours.module, rearrange(x, "b (h w) c -> b c h w", h=h, w=w)))
+
+
 CPE = {"use_cpe takes the rows of the map for channels": convolves_over_rows}
 TABLE = {
     "CrossFormer.DynamicPosBias": Ours(DynamicPosBias),
     "CrossFormer.Attention": Ours(GroupsOf, {"": "attn."}, refuses=narrow),
-    "CrossFormer.CrossFormerBlock": Ours(block, {"": "module."}, bugs=CPE, refuses=narrow),
-    "CrossFormerDet.CrossFormerBlock": Ours(detection_block, {"": "module."}, bugs=CPE, refuses=narrow),
+    "CrossFormer.CrossFormerBlock": Ours(block, {"": "module."}, bugs=CPE, right=block_on_tokens, refuses=narrow),
+    "CrossFormerDet.CrossFormerBlock": Ours(
+        detection_block, {"": "module."}, bugs=CPE, right=block_on_tokens, refuses=narrow
+    ),
     "CrossFormer.PatchEmbed": Ours(embed, call=whole_patches, refuses=uneven),
     "CrossFormer.PatchMerging": Ours(
         merging, {"reductions.": "module.projs.", "norm.": "module.norm."}, refuses=uneven

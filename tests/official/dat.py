@@ -14,6 +14,8 @@ from yolo_attn.modules.dat import LayerScale, TransformerMLP, TransformerMLPWith
 from yolo_attn.modules.dattention import LayerNormProxy
 
 from ..golden import Case
+from ..reference import dat as reference
+from ..reference import swin
 from .ours import Ours
 
 
@@ -200,6 +202,7 @@ TABLE = {
         dattention,
         call=DAttention.attend,
         bugs={CORNER: one_free_key},
+        right=reference.attention,
         refuses=even_kernel,
     ),
     "DAT.LayerNormProxy": Ours(LayerNormProxy),
@@ -209,13 +212,14 @@ TABLE = {
         lambda channels, expansion, drop=0.0: TransformerMLPWithConv(channels, expansion, drop)
     ),
     "DAT.LocalAttention": Ours(local_attention),
-    "DAT.ShiftWindowAttention": Ours(shift_window_attention, ignored=needless, bugs=MASK),
+    "DAT.ShiftWindowAttention": Ours(shift_window_attention, ignored=needless, bugs=MASK, right=swin.attention),
     "DAT.PyramidAttention": Ours(pyramid_attention),
     "DAT.TransformerStage": Ours(
         TransformerStage,
         STAGE,
         ignored=needless,
         bugs=MASK | {CORNER: free_key_in_a_stage},
+        right=lambda stage, x: reference.stage(stage, stage.proj(x)),
         refuses=even_kernel,
     ),
     "DAT.DAT": Ours(

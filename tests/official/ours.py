@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..golden import Case
 
@@ -20,6 +20,7 @@ class Ours:
     ignored: Callable[[str, Case], bool] = lambda name, case: False  # official state that our class doesn't need
     call: Callable[..., Any] = lambda module, *inputs: module(*inputs)
     bugs: dict[str, Callable[[Case], bool]] = field(default_factory=dict)  # reason -> whether the case shows the bug
+    right: Callable[..., Tensor] | None = None  # the first output where it does: a reference, called like our module
     refuses: Callable[[Case], bool] = lambda case: False  # options that our class doesn't take
 
 

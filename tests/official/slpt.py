@@ -9,6 +9,7 @@ from yolo_attn.modules._roi import interpolate, patch_tokens, roi
 from yolo_attn.modules.slpt import InherentLayer, InherentRelation
 
 from ..golden import Case
+from ..reference.common import bilinear
 from .ours import Function, Ours
 
 
@@ -64,6 +65,13 @@ def batch_first(module: InherentLayer, tgt, memory, pos, query_pos, padding=None
     return module(*sequences, padding).transpose(0, 1)
 
 
+def on_pixel_axes(maps: Tensor, points: Tensor) -> Tensor:
+    """Samples of maps (B, C, H, W) at points (B, N, 2) as (x, y), each axis by its own size."""
+    h, w = maps.shape[2:]
+    at = points.clamp(0, 1) * torch.tensor([w - 1, h - 1])
+    return torch.stack([torch.stack([bilinear(m, y, x) for x, y in p]) for m, p in zip(maps, at, strict=True)])
+
+
 def not_square(case: Case) -> bool:
     first = next(iter(case.about["inputs"].values()))["shape"]
     return first[-2] != first[-1]
@@ -88,6 +96,7 @@ TABLE = {
             "one axis' size is taken for both": not_square,
             "no gradient to positions exactly on a pixel": on_pixels,
         },
+        right=lambda _, maps, points: on_pixel_axes(maps, points),
     ),
     "SLPT.Inherent_Layer": Ours(layer, call=batch_first),
     "SLPT.Transformer": Ours(relation),
