@@ -90,7 +90,7 @@ class DAttention(nn.Module):
         number(self, offset_range=offset_range)
         number(self, low=0, high=1, attn_drop=attn_drop, proj_drop=proj_drop)
         boolean(self, no_off=no_off)
-        if pe in ("log_cpb", "table"):
+        if pe in ("log_cpb", "table") and not no_off:
             divisible(self, "num_heads", "num_groups", num_heads=num_heads, num_groups=num_groups)
         if kernel_size % 2 == 0 and kernel_size != stride:
             raise ValueError(
