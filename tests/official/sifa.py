@@ -92,7 +92,7 @@ def def_agg(kernel_size, stride, padding, dilation, defagg_groups) -> Function:
 TABLE = {
     "SIFA.def_agg": Ours(def_agg),
     "SIFA.def_cor": Ours(def_cor),
-    "SIFA.DefAgg": Ours(def_agg_module),
+    "SIFA.DefAgg": Ours(def_agg_module, ignored=lambda name, case: True),
     "SIFA.DefCorFixW": Ours(DefCorFixW, {"weight": "correlation.weight"}),
     "SIFA.DEFLocalTransBottleneck": Ours(
         SIFABottleneck,
