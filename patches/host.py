@@ -119,6 +119,11 @@ def inserted(model: Model) -> dict[int, str]:
     return {i: layer.name for i, layer in enumerate(layers(model)) if layer.extra}
 
 
+def stand_ins(model: Model) -> set[int]:
+    """Numbers of those of them that stand for a stock layer."""
+    return {i for i, layer in enumerate(layers(model)) if layer.stands_for}
+
+
 def _layer(module: Any) -> Layer:
     spec = spec_of(module)
     if spec is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ def _telling(stock: Callable) -> Callable:
             sent = isinstance(given, nn.Module) and RANK != -1  # by the process that built it and knows its weights
             if path.suffix in (".yaml", ".yml") and not sent and self.model not in weights.loaded:
                 LOGGER.info(_from_scratch(path, self.args.task))
-            if line := _frozen(self.args.freeze, ours, len(self.model.model)):
+            stand_ins = host.stand_ins(self.model)
+            if line := _frozen(self.args.freeze, ours, len(self.model.model), stand_ins):
                 LOGGER.info(line)
         return result
 
@@ -59,16 +60,19 @@ def _from_scratch(path: Path, task: str) -> str:
     return f"{path.name} starts from random weights; pretrained={source} starts from pretrained ones."
 
 
-def _frozen(freeze, ours: dict[int, str], rows: int) -> str:
-    """What `freeze` means with inserted rows, or "" where it means what it did."""
+def _frozen(freeze, ours: dict[int, str], rows: int, stand_ins: Collection[int] = ()) -> str:
+    """What `freeze` means with inserted rows, or "" where it means what it did.
+
+    A row in `stand_ins` is in the place of a stock layer, and shifts none.
+    """
     if not freeze:
         return ""
     frozen = list(range(freeze)) if isinstance(freeze, int) else [i for i in freeze if isinstance(i, int)]
     moving = {i: name for i, name in ours.items() if frozen and i <= max(frozen)}
     if not moving:
         return ""
-    stock = [i for i in range(rows) if i not in ours]
-    same = str([stock[i] for i in frozen if i < len(stock)]).replace(" ", "")
+    stock = [i for i in range(rows) if i not in ours or i in stand_ins]
+    same = str([stock[i] for i in frozen if i < len(stock) and stock[i] not in ours]).replace(" ", "")
     listed = ", ".join(f"{i} ({name})" for i, name in moving.items())
     return f"freeze={freeze} counts rows, inserted ones too: {listed}. The stock layers alone are freeze={same}."
 

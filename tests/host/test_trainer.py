@@ -85,6 +85,13 @@ def test_freeze(freeze, ours: dict, listed: str, same: str) -> None:
     assert trainer._frozen(freeze, ours, 6) == (line if listed else "")
 
 
+@pytest.mark.parametrize("freeze, stand_ins, same", [(4, {1}, "[0,2,4]"), ([1], {1}, "[]"), (2, {1, 3}, "[0]")])
+def test_freeze_with_stand_ins(freeze, stand_ins: set, same: str) -> None:
+    """freeze=10 on a model whose C2f were replaced would be told to freeze layers of the neck."""
+    line = trainer._frozen(freeze, {1: "DePatch", 3: "SE"}, 6, stand_ins)
+    assert line.endswith(f"The stock layers alone are freeze={same}.")
+
+
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_a_start_from_nothing_is_told(pretrained: bool, tmp_path, monkeypatch) -> None:
     """A comparison of a fine-tuned model with one from random weights would go unnoticed."""
