@@ -127,7 +127,7 @@ MODELS: dict[str, tuple[str, Callable[[], Model]]] = {
     ),
     "sifa": (
         "inter-frame attention after SPPF, which acts on video and is yolov8 on still images",
-        inserted("SIFA", mode="plain", layer_scale=0.1),
+        inserted("SIFA"),
     ),
     "msda": (
         "multi-scale deformable attention among the maps that feed the head" + SAME,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -95,6 +96,17 @@ def measure(d: Mapping[str, Any]) -> list[Map | None]:
                 f"the model can't run, layer {i} ({[*d['backbone'], *d['head']][i][2]}): {error}"
             ) from error
     return found
+
+
+SHORT = {"k": "kernel_size", "s": "stride", "p": "padding", "g": "num_groups", "d": "dilation", "e": "expansion"}
+
+
+def row_parameters(name: str) -> list[str]:
+    """Names of what a row of a module, ours or Ultralytics', may pass by position; Ultralytics' short names in full."""
+    spec = find(name)
+    names = list(spec.parameters if spec else inspect.signature(getattr(tasks, name)).parameters)[1:]
+    repeats = {"n"} if spec is None else {names[spec.channels == "out"]} if spec.repeats else set()
+    return [SHORT.get(each, each) for each in names if each not in repeats]
 
 
 def row_name(spec: Spec) -> str:

@@ -84,6 +84,7 @@ def resolve(d: Mapping[str, Any], namespace: dict[str, Any]) -> tuple[Mapping[st
             key, args = _key(row[2], namespace), list(row[3])
             if spec := find(namespace.get(key)):
                 ours = True
+                _check_texts(args)
                 if spec.channels == "wrap":
                     wrapped(spec, args, load=not _restricted())
         except (TypeError, ValueError) as error:
@@ -100,6 +101,17 @@ def resolve(d: Mapping[str, Any], namespace: dict[str, Any]) -> tuple[Mapping[st
                 )
     split = len(d["backbone"])
     return {**d, "backbone": rows[:split], "head": rows[split:]}, True
+
+
+def _check_texts(args: list[Any]) -> None:
+    """Refuse texts that upstream, which reads every text of a row as Python, stumbles over."""
+    for text in (a for a in args if isinstance(a, str)):
+        try:
+            ast.literal_eval(text)
+        except SyntaxError as error:
+            raise ValueError(f"argument {text!r} must be a name, a number or a list. Mend it.") from error
+        except ValueError:  # a name
+            pass
 
 
 def _key(name: str, namespace: dict[str, Any]) -> str:

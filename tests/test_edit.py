@@ -10,6 +10,7 @@ from yolo_attn.patches import host
 
 import yolo_attn
 from yolo_attn import graph
+from yolo_attn.rows import renamed
 
 
 def test_the_dictionary() -> None:
@@ -63,6 +64,19 @@ def test_a_module_keeps_the_row_of_the_layer_that_it_stands_for(tmp_path: Path) 
     assert yolo_attn.replace(d, "DeformConv", 7)["backbone"][7] == [-1, 1, "DeformConv", [1024, 3, 2]]
     assert yolo_attn.replace(d, "AFF", 11)["head"][1] == [[-1, 6], 1, "AFF", []]  # [1], an axis, is no width
     assert yolo_attn.replace(d, "Conv", 4, [256])["backbone"][4] == [-1, 1, "Conv", [256]]
+
+
+def test_arguments_follow_by_name() -> None:
+    """A kernel size would be taken for a stride, by a module that has other arguments than the layer."""
+    rows = {"DePatch": (7, [1024, 2]), "CrossScaleEmbed": (7, [1024, {"stride": 2}]), "DATStage": (8, [])}
+    for module, (layer, args) in rows.items():
+        d = yolo_attn.replace("yolov8n.yaml", module, layer)
+        assert d["backbone"][layer][2:] == [module, args]
+        with pytest.raises(ValueError, match=f"needs other arguments than {module} has"):
+            yolo_attn.replace(d, "Conv" if layer == 7 else "C2f", layer)
+    with_keyword = yolo_attn.replace("yolov8n.yaml", "DeformConv", 7, [1024, {"stride": 2, "act": False}])
+    again = renamed(with_keyword["backbone"][7][3], *map(host.row_parameters, ("DeformConv", "DeformConv")))
+    assert again == [1024, {"stride": 2, "act": False}]
 
 
 def test_written_file(tmp_path: Path, monkeypatch) -> None:
@@ -164,7 +178,7 @@ def test_own_module_in_a_fresh_process(run, tmp_path: Path) -> None:
     (lambda: yolo_attn.insert("yolov8n.yaml", "SE", None), "at must be a name or number, or several, got None"),
     (lambda: yolo_attn.insert("yolov8n.yaml", "SE", 9.0), "no place 9.0"),
     (lambda: yolo_attn.insert("yolov8n.yaml", "SE", 9, out="nofolder/x.yaml"), "out: there is no folder nofolder"),
-    (lambda: yolo_attn.replace("yolov8n.yaml", "SE", 5), "the model can't be built: Sizes of tensors"),
+    (lambda: yolo_attn.replace("yolov8n.yaml", "SE", 5), "at 5: the model can.t be built: Sizes .* Give other args"),
     (lambda: yolo_attn.replace("yolov8n.yaml", "Concat", 4), "the model can't be built: "),
     (lambda: yolo_attn.remove("yolov8n.yaml", 0), "remove: a layer that reads the image"),
 ])  # fmt: skip

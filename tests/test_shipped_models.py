@@ -10,7 +10,7 @@ import yaml
 from yolo_attn.patches import host
 
 import yolo_attn
-from yolo_attn import document, edit, graph
+from yolo_attn import document, graph, places
 
 from .models import CANNOT, MODELS, outputs, scaled, seeded, transferred
 
@@ -19,10 +19,10 @@ from .models import CANNOT, MODELS, outputs, scaled, seeded, transferred
 def test_every_shipped_model(name: str) -> None:
     """Somewhere in Ultralytics' models an insertion would move a layer, lose a weight or change an output."""
     d = scaled(host.load_yaml(str(MODELS[name])))
-    places = edit.places(d, host.measure(d))
-    assert any(p.startswith("p") for p in places)
-    assert "neck" in places or d["head"][-1][2] == "Classify"
-    layers = sorted({*places["backbone"], *places.get("neck", [])})
+    found = places.named(d, host.measure(d))
+    assert any(p.startswith("p") for p in found)
+    assert "neck" in found or d["head"][-1][2] == "Classify"
+    layers = sorted({*found["backbone"], *found.get("neck", [])})
     stock = seeded(d)
     want = outputs(stock)
     other = {**d, "nc": 3}
@@ -48,7 +48,7 @@ def test_each_place_of_every_shipped_model(name: str) -> None:
     d = scaled(host.load_yaml(str(MODELS[name])))
     stock = seeded(d)
     want = outputs(stock)
-    for place in edit.places(d, host.measure(d)):
+    for place in places.named(d, host.measure(d)):
         if place.startswith(("p", "neck-", "sppf")):
             for module in ("SE", "DAttention"):
                 model = seeded(yolo_attn.insert(d, module, place), like=stock)

@@ -31,7 +31,7 @@ def frames(number: int, size: tuple[int, int] = (5, 4)) -> Tensor:
 
 @pytest.mark.parametrize("options", [
     {"num_frames": 3}, {"kernel_size": 1}, {"kernel_size": 2}, {"kernel_size": 5}, {"dilation": 2},
-    {"layer_scale": 0.5}, {"kernel_size": 2, "dilation": 3},
+    {"layer_scale": None}, {"kernel_size": 2, "dilation": 3},
 ], ids=str)  # fmt: skip
 def test_every_option(options: dict) -> None:
     """An option would not mean what the paper or the official code means by it."""
@@ -76,7 +76,7 @@ def test_starts_with_a_regular_window() -> None:
 def test_the_constant_is_no_parameter() -> None:
     """Ultralytics would train it, with a warning at every start: it sets requires_grad on every parameter."""
     sifa = SIFA(8, num_frames=4)
-    assert [name for name, _ in sifa.named_parameters()] == ["conv_offset.weight"]
+    assert [name for name, _ in sifa.named_parameters()] == ["conv_offset.weight", "scale.weight"]
     assert sifa.state_dict()["def_cor.weight"].shape == (8, 4, 3, 3)
     assert (sifa.def_cor.weight == 1 / 8).all()
 
@@ -87,7 +87,7 @@ def test_official_weights_fit() -> None:
     weight = torch.randn(18, 8, 1, 3, 3)
     state = {"conv_offset.weight": weight, "def_cor.weight": sifa.def_cor.weight}
     nn.Sequential(sifa).load_state_dict({f"0.{k}": v for k, v in state.items()}, strict=True)
-    assert torch.equal(sifa.conv_offset.weight, weight[:, :, 0])
+    assert torch.equal(sifa.conv_offset.weight, weight[:, :, 0]) and (sifa.scale.weight == 1).all()
     sifa.load_state_dict(sifa.state_dict(), strict=True)
     sifa.to(memory_format=torch.channels_last)
 
@@ -132,7 +132,7 @@ def test_copies_follow_the_block() -> None:
 
 def test_a_static_clip_adds_the_window() -> None:
     """With zero offsets the weight would not be the mean product over channels, or the sum leave out points."""
-    sifa = SIFA(8)
+    sifa = SIFA(8, layer_scale=None)
     x = torch.full((2, 8, 5, 5), 2.0)
     with clips(sifa, 2):
         y = sifa(x)

@@ -11,11 +11,13 @@ from typing import Any
 from . import document, graph
 from .patches import host
 from .patches import weights as checkpoints
-from .registry import Spec, find, get, specs, suggest
+from .places import Places, several, written
+from .places import layers as layers_at
+from .registry import Spec, find, get
+from .rows import renamed
 
 MODES = ("residual", "plain")
 Base = str | Path | Mapping[str, Any]
-Places = str | int | Sequence[str | int]
 
 
 def insert(
@@ -49,7 +51,7 @@ def insert(
         ValueError: If there is no such module or place, or the result can't be built.
         FileExistsError: If `out` exists.
     """
-    modules = [get(name) for name in _several("module", module)]
+    modules = [get(name) for name in several("module", module)]
     if mode not in MODES:
         raise ValueError(f"insert: mode must be one of {', '.join(MODES)}, got {mode!r}. Choose one of these.")
     arguments = _arguments(args)
@@ -78,7 +80,7 @@ def replace(
     Args:
         base, at, out, weights: As for `insert`.
         module: Name of the new module. One that stands for the layer, as DeformConv does for a Conv, keeps its repeats.
-        args: As for `insert`; by default those of the layer, where the module stands for it.
+        args: As for `insert`; by default those of the layer that the module has too, where it stands for the layer.
 
     Returns:
         The model dictionary, as `insert` returns it.
@@ -99,8 +101,8 @@ def replace(
                     f"replace: {module} takes {takes}, and layer {layer} ({row[2]}) has {inputs}. Choose another."
                 )
             alike = _alike(module, row[2])
-            own = row[3] if alike and args is None else _arguments(args)
-            graph.replace(model, layer, module, own, row[1] if alike else 1)
+            given = _own(row, module) if alike and args is None else _arguments(args)
+            graph.replace(model, layer, module, given, row[1] if alike else 1)
 
     return _edit(base, at, change, out, weights)
 
@@ -123,7 +125,7 @@ def remove(base: Base, at: Places, out: str | Path | None = None, weights: str |
     def change(model: graph.Model, layers: list[int]) -> None:
         for layer in reversed(layers):
             row = graph.rows(model)[layer]
-            if len(graph.sources(row, layer)) > 1 and row[2] not in _written(get("Residual")):
+            if len(graph.sources(row, layer)) > 1 and row[2] not in written(get("Residual")):
                 raise ValueError(
                     f"remove: layer {layer} ({row[2]}) merges several inputs, and what used it needs one. "
                     "Replace it instead, by Concat for example."
@@ -131,24 +133,6 @@ def remove(base: Base, at: Places, out: str | Path | None = None, weights: str |
             graph.remove(model, layer)
 
     return _edit(base, at, change, out, weights, by_module=True)
-
-
-def places(d: graph.Model, maps: Sequence[host.Map | None]) -> dict[str, list[int]]:
-    """The named places of a model, each with the numbers of its layers; `maps` as measured on the built model."""
-    rows = graph.rows(d)
-    backbone, head = len(d["backbone"]), len(rows) - 1
-    found: dict[str, list[int]] = {}
-    for i in range(backbone):
-        if maps[i] and rows[i][2] == "SPPF":
-            found["sppf"] = [i]
-    stages = {maps[i].stride: i for i in range(backbone) if maps[i]}  # type: ignore[union-attr]
-    found |= {f"p{k}": [stages[2**k]] for k in range(2, 7) if 2**k in stages}
-    found["backbone"] = sorted({i for name, (i,) in found.items() if name != "sppf"})
-    feeding = [i for i in graph.sources(rows[head], head) if i >= backbone and maps[i]]
-    found |= {f"neck-p{maps[i].stride.bit_length() - 1}": [i] for i in feeding}  # type: ignore[union-attr]
-    found["neck"] = sorted(feeding)
-    found["concat"] = [i for i, row in enumerate(rows) if row[2] == "Concat" and len(graph.sources(row, i)) == 2]
-    return {name: layers for name, layers in found.items() if layers}
 
 
 def _insert_across(model: graph.Model, layers: list[int], spec: Spec, args: list[Any], mode: str) -> None:
@@ -164,6 +148,14 @@ def _alike(one: str, other: str) -> bool:
     """Whether one of two modules of one input stands for the other, and so takes the arguments of its row."""
     pairs = ((find(one), other), (find(other), one))
     return any(spec is not None and spec.channels != "fuse" and spec.stands_for == stock for spec, stock in pairs)
+
+
+def _own(row: graph.Row, module: str) -> list[Any]:
+    """The arguments of a row as those of the module that takes its place."""
+    own = renamed(row[3], *map(host.row_parameters, (row[2], module)))
+    if find(module) is None and (not own or isinstance(own[-1], Mapping)):  # a stock row has positions only
+        raise ValueError(f"replace: {module} needs other arguments than {row[2]} has, {row[3]!r}. Give args.")
+    return own
 
 
 def _insert(model: graph.Model, layer: int, spec: Spec, args: list[Any], mode: str) -> None:
@@ -199,10 +191,10 @@ def _edit(
         if target.suffix not in ((".yaml", ".yml") if weights is None else (".pt",)):
             raise ValueError(f"out: {out} must end in .pt with weights, and in .yaml without. Give the other ending.")
     d = _load(base)
-    layers = _layers(d, at, by_module)
+    layers = layers_at(d, at, by_module)
     if target is None or weights is not None:
         change(d, layers)
-        host.measure(d)  # builds it
+        _see_that_it_runs(d, layers)
         if target is not None:
             checkpoints.save(d, str(weights), target)
         return d
@@ -213,9 +205,22 @@ def _edit(
     except document.NotInPlace as error:
         text = document.dump(d)
         warnings.warn(f"{out} is without the comments of {base}: {error}", stacklevel=3)
-    host.measure(d)
+    _see_that_it_runs(d, layers)
     document.write(target, text)
     return d
+
+
+def _see_that_it_runs(d: graph.Model, layers: Sequence[int]) -> None:
+    """Build a changed model; where the message names no row, it gets the places that were changed."""
+    try:
+        host.measure(d)
+    except ValueError as error:
+        if not str(error).startswith("the model can't"):
+            raise
+        where = ", ".join(map(str, layers))
+        raise ValueError(
+            f"at {where}: {error}. Give other args or another place: a map of this size or width doesn't suit there."
+        ) from error
 
 
 def _load(base: Base) -> dict[str, Any]:
@@ -249,55 +254,6 @@ def _first_scale(d: graph.Model, out: Path) -> str:
             "Give both the same letter, or out none."
         )
     return "" if named or scale not in d.get("scales", {}) else scale
-
-
-def _layers(d: graph.Model, at: Places, by_module: bool) -> list[int]:
-    """Numbers of the layers that places mean, sorted; with by_module names of registered modules are places too."""
-    rows, maps = graph.rows(d), host.measure(d)
-    named, last = places(d, maps), len(rows) - 2
-    found: set[int] = set()
-    for place in _several("at", at):
-        if by_module and isinstance(place, str) and (layers := _of_module(d, place)):
-            found.update(layers)
-        elif isinstance(place, str) and place.lower() in named:
-            found.update(named[place.lower()])
-        elif type(place) is int and 0 <= place <= last:
-            if maps[place] is None:
-                raise ValueError(
-                    f"at: layer {place} ({rows[place][2]}) puts out a list or text, not one map. Choose another layer."
-                )
-            found.add(place)
-        else:
-            listed = ", ".join(f"{name} ({', '.join(map(str, i))})" for name, i in named.items())
-            near = suggest(str(place), named)
-            raise ValueError(f"at: there is no place {place!r}.{near} There are {listed}, and the numbers 0 to {last}.")
-    return sorted(found)
-
-
-def _of_module(d: graph.Model, name: str) -> list[int]:
-    """Numbers of the layers of a registered module, residual or plain; none if the name is of no module."""
-    spec = find(name) or next((s for s in specs() if s.full_name == name), None)
-    if spec is None:
-        return []
-    wrappers, meant = _written(get("Residual")), _written(spec)
-    return [
-        i
-        for i, row in enumerate(graph.rows(d))
-        if row[2] in meant or (row[2] in wrappers and row[3] and row[3][0] in meant)
-    ]
-
-
-def _written(spec: Spec) -> set[str]:
-    """The names by which a row can name a class."""
-    return {spec.name, f"yolo_attn.{spec.name}", spec.full_name}
-
-
-def _several(what: str, given: Any) -> list[Any]:
-    """One or several names or numbers as a list."""
-    several = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-    if not several or any(each is None for each in several):
-        raise ValueError(f"{what} must be a name or number, or several, got {given!r}. Give at least one.")
-    return list(several)
 
 
 def _arguments(args: Mapping[str, Any] | Sequence[Any] | Any | None) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -71,6 +72,28 @@ def _build_wrapped(
             f"{spec.name}: {inner.name} must keep the channels, got {c1} in and {c2} out. Use another module."
         )
     return c1, n, [c1, args[0], inner_args]
+
+
+def renamed(args: Sequence[Any], before: Sequence[str], after: Sequence[str]) -> list[Any]:
+    """The positional arguments of a row for another module, by name; what that one doesn't have is left out.
+
+    Args:
+        args: The row's arguments; the last one may be a mapping.
+        before: Names of the parameters that a row of the first module may pass.
+        after: The same of the second module.
+
+    Returns:
+        Positional arguments as far as they go, and a mapping of the rest if there is one.
+    """
+    keywords: dict[str, Any] = {}
+    if args and isinstance(args[-1], Mapping):
+        *args, last = args
+        keywords = dict(last)
+    given = dict(zip(before, args, strict=False)) | keywords
+    kept = {name: value for name, value in given.items() if name in after}
+    first = [*itertools.takewhile(kept.__contains__, after)]
+    rest = {name: value for name, value in kept.items() if name not in first}
+    return [kept[name] for name in first] + ([rest] if rest else [])
 
 
 def wrapped(spec: Spec, args: Sequence[Any], load: bool = True) -> Spec:

@@ -217,6 +217,8 @@ def test_a_seam_that_is_gone(monkeypatch) -> None:
     ([-1, 1, "Residual", []], "row 5: Residual: the first argument must name a module"),
     ([-1, 1, "Residual", ["SEE"]], "row 5: there is no module named 'SEE'. Did you mean SE"),
     ([-1, 1, "Residual", ["SpaceToDepth"]], "row 5 .Residual.: .*SpaceToDepth must keep the channels, got 64 in"),
+    ([-1, 1, "SE", ["4 4"]], "row 5: argument '4 4' must be a name, a number or a list"),
+    ([-1, 1, "SE", [""]], "row 5: argument '' must be a name, a number or a list"),
     ([-1, "SE", []], r"row 5: a row must be \[from, repeats, module, arguments\]"),
 ], ids=lambda x: str(x)[:40])  # fmt: skip
 def test_bad_rows(row: list, message: str) -> None:

@@ -106,7 +106,8 @@ class SIFA(ClipModule):
             Clips may have any length.
         kernel_size: Height and width K of the window.
         dilation: Distance between the window's points.
-        layer_scale: First value of a learned factor per channel on what is gathered; None for no factor.
+        layer_scale: First value of a learned factor per channel on what is gathered; None for no factor, as in the
+            paper.
 
     Shape:
         Input and output (N, C, H, W), any H, W >= 1; N is the frames of one clip or several, one after another.
@@ -117,7 +118,8 @@ class SIFA(ClipModule):
     References:
         Long et al., CVPR 2022, arXiv:2206.06931, as its official code computes it: correlations weigh without a
         softmax, and what is gathered from a frame is added to the one before. Differs: each frame's predecessor really
-        is that; the official in-place shift overwrites what it reads. No groups of channels. layer_scale is ours.
+        is that; the official in-place shift overwrites what it reads. No groups of channels. layer_scale is ours: at
+        full strength an untrained layer costs a pretrained detector boxes.
     """
 
     def __init__(
@@ -126,7 +128,7 @@ class SIFA(ClipModule):
         num_frames: int = 1,
         kernel_size: int = 3,
         dilation: int = 1,
-        layer_scale: float | None = None,
+        layer_scale: float | None = 0.1,
     ) -> None:
         super().__init__()
         positive(self, dim=dim, num_frames=num_frames, kernel_size=kernel_size, dilation=dilation)
@@ -151,10 +153,13 @@ class SIFA(ClipModule):
         return x.index_add(0, earlier, gathered.to(x.dtype))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Official weights are those of a 1 x 3 x 3 convolution; Ultralytics lays out models with 2-d ones only."""
+        """Official weights are those of a 1 x 3 x 3 convolution, while Ultralytics lays out models with 2-d ones only,
+        and of a layer at full strength."""
         key = f"{prefix}conv_offset.weight"
         if key in state_dict and state_dict[key].ndim == 5:
             state_dict[key] = state_dict[key].squeeze(2)
+            for name, factor in self.scale.named_parameters(f"{prefix}scale"):
+                state_dict.setdefault(name, torch.ones_like(factor))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
