@@ -72,8 +72,8 @@ def _reported(
     tensors = sum(unknown.values())
     used = {i for j, i in enumerate(kept) if unknown.get(j) != len(model.model[j].state_dict())}
     gone = {i: layer.name for i, layer in enumerate(have) if layer.extra and i not in alike}
-    replaced = {i: layer.kind for i, layer in enumerate(have) if i not in used and source.model[i].state_dict()}
-    replaced = {i: kind for i, kind in replaced.items() if i not in gone}
+    unused = (i for i in range(len(have)) if i not in used and i not in gone)
+    replaced = {i: have[i].kind for i in unused if source.model[i].state_dict()}
 
     def rewrite(record: logging.LogRecord) -> bool:
         if said := re.match(r"Transferred (\d+)/(\d+) items", str(record.msg)):

@@ -23,9 +23,15 @@ def roi(points: Tensor, half_length: float, size: int) -> tuple[Tensor, Tensor, 
     """
     start, end = (points - half_length).clamp(0, 1), (points + half_length).clamp(0, 1)
     length = end - start
-    steps = torch.linspace(0, 1, size, dtype=points.dtype, device=points.device)[:, None]
-    x, y = (start[..., None, :] + steps * length[..., None, :]).unbind(-1)  # ... S
-    return torch.stack(torch.broadcast_tensors(x[..., :, None], y[..., None, :]), -1), length, start
+    return spread(torch.cat([start, end], -1), size), length, start
+
+
+def spread(boxes: Tensor, k: int) -> Tensor:
+    """k x k points in each box (..., 4), from edge to edge: (..., k, k, 2) as (x, y), by x and then by y."""
+    low, high = boxes[..., None, :2], boxes[..., None, 2:]
+    at = low + (high - low) * torch.linspace(0, 1, k, dtype=boxes.dtype, device=boxes.device)[:, None]  # ... k 2
+    x, y = at.unbind(-1)
+    return torch.stack(torch.broadcast_tensors(x[..., :, None], y[..., None, :]), -1)
 
 
 def interpolate(x: Tensor, points: Tensor) -> Tensor:

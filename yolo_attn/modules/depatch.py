@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ..registry import register
 from ._checks import boolean, number, one_of, positive
+from ._roi import spread
 from ._sampling import at_least_float32, sample
 
 QUARTER = math.atanh(0.25)  # of a patch: a box of stride 2 then starts from the first pixel's centre to the last one's
@@ -231,14 +232,6 @@ class DePatch(nn.Module):
         for size in ("value_spatial_shapes", "value_level_start_index"):  # the official map's, fixed
             state_dict.pop(prefix + size, None)
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-def spread(boxes: Tensor, k: int) -> Tensor:
-    """k x k points in each box (..., 4), from edge to edge: (..., k, k, 2) as (x, y), by x and then by y."""
-    low, high = boxes[..., None, :2], boxes[..., None, 2:]
-    at = low + (high - low) * torch.linspace(0, 1, k, dtype=boxes.dtype, device=boxes.device)[:, None]  # ... k 2
-    x, y = at.unbind(-1)
-    return torch.stack(torch.broadcast_tensors(x[..., :, None], y[..., None, :]), -1)
 
 
 def _divisors(module: nn.Module, weights: Sequence[float], n: int) -> tuple[float, ...]:
