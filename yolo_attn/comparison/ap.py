@@ -89,7 +89,7 @@ def _of_class(hits: Hits, w: Ints, truths: Ints) -> Floats:
     np.cumsum(w[:, hits.inside], 1, out=inside[:, 1:])
     inside, w = inside[:, hits.before], w[:, hits.images]
     needed = _needed(truths)
-    row = np.arange(len(w))[:, None] * (truths.max() + 2)  # added, it makes all rows together one rising array
+    row = np.arange(len(w))[:, None] * (truths.max() + 1)  # added, it makes of all rows one rising array
     for i in range(len(IOU)):
         at = np.flatnonzero(hits.right[:, i])
         if not len(at):
@@ -98,7 +98,7 @@ def _of_class(hits: Hits, w: Ints, truths: Ints) -> Floats:
         if hits.correction[:, i].any():
             counted += np.cumsum(w * hits.correction[:, i], 1)[:, at]
         right = np.cumsum(w[:, at], 1)
-        precision = right / np.maximum(counted, 1)  # where nothing counts yet, nothing is right
+        precision = right / np.maximum(counted, 1)  # nothing counts before the first drawn image
         best = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
         first = np.searchsorted((right + row).ravel(), (needed + row).ravel()).reshape(needed.shape)
         reached = needed <= right[:, -1:]
@@ -107,12 +107,12 @@ def _of_class(hits: Hits, w: Ints, truths: Ints) -> Floats:
 
 
 def _needed(truths: Ints) -> Ints:
-    """Least number (R, 101) of right detections, from 1, whose recall of (R,) truths reaches each point of RECALL.
+    """Least number (R, 101) of right detections whose recall of (R,) truths reaches each point of RECALL.
 
     Recalls are compared as floating-point numbers, as in pycocotools: 35 of 100 are below 0.35000000000000003.
     """
     n = np.maximum(truths, 1)[:, None]
-    needed = np.maximum(np.ceil(RECALL * n).astype(np.int64), 1)
-    needed -= (needed > 1) & ((needed - 1) / n >= RECALL)
+    needed = np.ceil(RECALL * n).astype(np.int64)
+    needed -= (needed - 1) / n >= RECALL
     needed += needed / n < RECALL
     return needed

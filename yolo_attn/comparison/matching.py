@@ -190,8 +190,8 @@ def _pairs(found: Boxes, truths: Boxes) -> tuple[Ints, Ints, Floats]:
         t = np.repeat(part, sizes)
         d = order[np.arange(len(t)) + np.repeat(first[part] - (np.cumsum(sizes) - sizes), sizes)]
         a, b = found.xyxy[d], truths.xyxy[t]
-        sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-        shared = np.where((sides > 0).all(1), sides[:, 0] * sides[:, 1], 0)
+        sides = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0)
+        shared = sides[:, 0] * sides[:, 1]
         union = areas[d] + truth_areas[t] - shared
         iou = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
         near = iou >= IOU[0]
