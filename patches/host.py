@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,11 @@ def build(d: Mapping[str, Any]) -> Model:
     """The model of a dictionary, by the class that its head and task ask for."""
     name = BY_HEAD.get(d["head"][-1][2]) or BY_TASK[tasks.guess_model_task(dict(d))]
     return getattr(tasks, name)(deepcopy(dict(d)), ch=d.get("channels", 3), nc=d.get("nc"), verbose=False)
+
+
+def task_of(d: Mapping[str, Any]) -> str:
+    """The task that a model's head is for."""
+    return tasks.guess_model_task(dict(d))
 
 
 def measure(d: Mapping[str, Any]) -> list[Map | None]:
@@ -134,6 +139,17 @@ def inserted(model: Model) -> dict[int, str]:
 def stand_ins(model: Model) -> set[int]:
     """Numbers of those of them that stand for a stock layer."""
     return {i for i, layer in enumerate(layers(model)) if layer.stands_for}
+
+
+def stock_layers(
+    numbers: Iterable[int], ours: Collection[int], rows: int, stand_ins: Collection[int] = ()
+) -> list[int]:
+    """Numbers in a model of rows with ours inserted, of the layers that have these numbers in the stock model.
+
+    A row in `stand_ins` is in the place of a stock layer, which is left out.
+    """
+    stock = [i for i in range(rows) if i not in ours or i in stand_ins]
+    return [stock[i] for i in numbers if i < len(stock) and stock[i] not in ours]
 
 
 def _layer(module: Any) -> Layer:

@@ -61,18 +61,14 @@ def _from_scratch(path: Path, task: str) -> str:
 
 
 def _frozen(freeze, ours: dict[int, str], rows: int, stand_ins: Collection[int] = ()) -> str:
-    """What `freeze` means with inserted rows, or "" where it means what it did.
-
-    A row in `stand_ins` is in the place of a stock layer, and shifts none.
-    """
+    """What `freeze` means with inserted rows, or "" where it means what it did."""
     if not freeze:
         return ""
     frozen = list(range(freeze)) if isinstance(freeze, int) else [i for i in freeze if isinstance(i, int)]
     moving = {i: name for i, name in ours.items() if frozen and i <= max(frozen)}
     if not moving:
         return ""
-    stock = [i for i in range(rows) if i not in ours or i in stand_ins]
-    same = str([stock[i] for i in frozen if i < len(stock) and stock[i] not in ours]).replace(" ", "")
+    same = str(host.stock_layers(frozen, ours, rows, stand_ins)).replace(" ", "")
     listed = ", ".join(f"{i} ({name})" for i, name in moving.items())
     return f"freeze={freeze} counts rows, inserted ones too: {listed}. The stock layers alone are freeze={same}."
 

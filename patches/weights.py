@@ -147,6 +147,16 @@ def save(d: Mapping[str, Any], weights: str, out: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def placed(model: Model, source: Model) -> int:
+    """How many of the source's tensors have their place in a model that was given its weights."""
+    have = host.layers(source)
+    kept = align(have, host.layers(model))
+    if kept is None:  # they went by number
+        own = model.state_dict()
+        return sum(k in own and own[k].shape == v.shape for k, v in source.state_dict().items())
+    return len(source.state_dict()) - len(lost(model, source, have, kept))
+
+
 def lost(model: Model, source: Model, have: Sequence[Layer], kept: Sequence[int | None]) -> list[str]:
     """Names of the source's tensors, apart from those of removed registered modules, that have no place in a model."""
     stock = {f"model.{i}." for i, layer in enumerate(have) if not layer.extra}

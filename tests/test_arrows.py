@@ -9,7 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = [*sorted((ROOT / "yolo_attn").rglob("*.py")), *sorted((ROOT / "patches").rglob("*.py"))]
-KNOWS_ULTRALYTICS = ("patches/", "yolo_attn/compare/", "yolo_attn/viz.py", "yolo_attn/cli.py", "yolo_attn/measure.py")
+KNOWS_ULTRALYTICS = (
+    "patches/",
+    "yolo_attn/comparison/",
+    "yolo_attn/viz.py",
+    "yolo_attn/cli.py",
+    "yolo_attn/measure.py",
+)
 STANDARD_ONLY = ("yolo_attn/registry.py", "yolo_attn/rows.py", "patches/autoload/")
 ALLOWED = {
     "yolo_attn/modules/": {"torch", "torchvision", "einops"},

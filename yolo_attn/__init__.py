@@ -3,6 +3,7 @@
 Importing this package teaches Ultralytics the modules; after `pip install` that happens by itself.
 """
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,14 @@ from .modules import clips
 from .patches import apply
 from .registry import Spec, get, names, register
 
-_EDIT = ("insert", "remove", "replace")
-__all__ = ["Spec", "__version__", "clips", "get", "insert", "modules", "names", "register", "remove", "replace"]
+_LATER = {"insert": "edit", "remove": "edit", "replace": "edit", "compare": "comparison", "report": "comparison"}
+__all__ = ["Spec", "__version__", "clips", "get", "modules", "names", "register", *_LATER]
 
 apply()
 
 
 def __getattr__(name: str) -> Any:
-    """Editing models is imported when it is asked for: every start of Ultralytics imports this package."""
-    if name in _EDIT:
-        from . import edit
-
-        return getattr(edit, name)
+    """Editing and comparing are imported when they are asked for: every start of Ultralytics imports this package."""
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,6 +17,10 @@ HELP = f"""yolo-attn {__version__}: attention for Ultralytics YOLOv8 as one row 
       A model with modules inserted, as a YAML, or as a checkpoint that keeps the weights. Without `out` it is printed.
   yolo-attn replace base=yolov8n.yaml module=iAFF at=11 args=512 out=my.yaml
   yolo-attn remove base=my.yaml at=SE out=plain.yaml
+  yolo-attn compare models=yolov8n.yaml,yolov8n-dattn.yaml data=shapes.yaml pretrained=yolov8n.pt seeds=5 epochs=20
+      Does it help on my data? Trains each model with each seed and compares mAP with the first one's, with intervals.
+  yolo-attn report runs/compare/shapes
+      The same tables and pictures again from the results; of several folders also a pooled one.
       `yolo-attn insert -h` and so on explain each argument.
   yolo-attn modules
       The modules that a model YAML can name, as a Markdown table.
@@ -37,8 +41,8 @@ def main() -> None:
         print(__version__)
     elif verb == "modules":
         print(table(), end="")
-    elif verb in ("insert", "replace", "remove"):
-        _edit(verb, arguments[1:])
+    elif verb in VERBS:
+        _run(verb, arguments[1:])
     else:
         from ultralytics.cfg import entrypoint
 
@@ -51,55 +55,70 @@ def table() -> str:
     return "".join(["| Row | What it is | Paper |\n", "|---|---|---|\n", *rows])
 
 
-def _edit(verb: str, arguments: Sequence[str]) -> None:
-    """Run an edit; a mistake is told in one line."""
+def _run(verb: str, arguments: Sequence[str]) -> None:
+    """Run a command of ours; a mistake is told in one line."""
     from ruamel.yaml.error import YAMLError
 
-    from . import document, edit
+    from . import comparison, document, edit
 
-    function = getattr(edit, verb)
+    function = getattr(edit if verb in EDITS else comparison, verb)
     if any(a in HELP_WORDS for a in arguments):
-        print(f"yolo-attn {verb} name=value ...\n\n{inspect.getdoc(function)}")
+        print(f"yolo-attn {verb} {VERBS[verb]}\n\n{inspect.getdoc(function)}")
         return
+    folders = [a for a in arguments if "=" not in a] if verb == "report" else []
     try:
-        given = keywords(function, arguments)
-        model = function(**given)
+        given = keywords(function, [a for a in arguments if a not in folders])
+        result = function(*folders, **given)
     except (ValueError, TypeError, OSError, SyntaxError, YAMLError) as error:
         sys.exit(f"yolo-attn {verb}: {error}")
-    print(f"wrote {given['out']}" if "out" in given else document.dump(model), end="" if "out" not in given else "\n")
+    except KeyboardInterrupt:
+        sys.exit(f"yolo-attn {verb}: interrupted. The same command goes on where it was." if verb == "compare" else 130)
+    if verb in EDITS:
+        print(f"wrote {given['out']}" if "out" in given else document.dump(result).rstrip("\n"))
+    elif any(row.get("failed") for row in result):
+        sys.exit(1)
 
 
 def keywords(function: Callable, arguments: Sequence[str]) -> dict[str, Any]:
     """Arguments of the form name=value, checked against a function; values are YAML, and a,b is a list.
 
+    Where a function takes any keyword, as `compare` does for those of `yolo train`, it checks unknown ones itself.
+
     Raises:
         ValueError: If a name is unknown, given twice or missing.
     """
     from ruamel.yaml import YAML
-    from ultralytics.cfg import merge_equals_args
+    from ultralytics.cfg import merge_equals_args, parse_key_value_pair
 
     parameters = inspect.signature(function).parameters
+    named = {k: p for k, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD or p.kind is p.KEYWORD_ONLY}
+    is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     given: dict[str, Any] = {}
     for argument in merge_equals_args(list(arguments)):
         name, equals, text = argument.partition("=")
-        if not equals or name not in parameters:
-            raise ValueError(
-                f"there is no argument {argument!r}.{suggest(name, parameters)} Write {', '.join(parameters)}."
-            )
+        if not equals or (name not in named and not is_open):
+            raise ValueError(f"there is no argument {argument!r}.{suggest(name, named)} Write {', '.join(named)}.")
         if name in given:
             raise ValueError(f"{name} is given twice. Write it once.")
+        if name not in named:  # Ultralytics' own, read as it reads them
+            given[name] = parse_key_value_pair(argument)[1]
+            continue
         value = YAML(typ="safe").load(text)
-        several = isinstance(value, str) and "," in value and name in ("module", "at")
+        several = isinstance(value, str) and "," in value and name in LISTS
         given[name] = [YAML(typ="safe").load(part) for part in value.split(",")] if several else value
-    if missing := [k for k, p in parameters.items() if p.default is p.empty and k not in given]:
+    if missing := [k for k, p in named.items() if p.default is p.empty and k not in given]:
         raise ValueError(f"{', '.join(missing)} must be given, such as {EXAMPLES[function.__name__]}.")
     return given
 
 
+EDITS = ("insert", "replace", "remove")
+VERBS = dict.fromkeys((*EDITS, "compare"), "name=value ...") | {"report": "FOLDER ... [out=FOLDER]"}
+LISTS = ("module", "at", "models", "control", "device")
 EXAMPLES = {
     "insert": "base=yolov8n.yaml module=DAttention at=sppf",
     "replace": "base=yolov8n.yaml module=iAFF at=11",
     "remove": "base=my.yaml at=SE",
+    "compare": "models=yolov8n.yaml,yolov8n-dattn.yaml data=my.yaml pretrained=yolov8n.pt",
 }
 
 

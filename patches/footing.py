@@ -1,0 +1,85 @@
+"""Runs on the same footing: seeds and threads of a training, and what a validation saw, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from ultralytics.data.utils import exif_size
+from ultralytics.utils import LOGGER, RANK
+
+FIXED_SEED = 6148914691236517205 + RANK  # of data loaders, where Ultralytics doesn't add the run's seed
+
+
+def seed_loader(trainer: Any) -> None:
+    """Let the order of the training images, and what its workers draw, depend on the seed in every Ultralytics."""
+    loader = trainer.train_loader
+    if loader.generator is not None and loader.generator.initial_seed() == FIXED_SEED:
+        LOGGER.info("This Ultralytics shuffles alike for every seed; here the seed counts.")
+        loader.generator.manual_seed(FIXED_SEED + 1 + trainer.args.seed)
+        loader.reset()
+
+
+def set_threads(threads: int) -> None:
+    """CPU threads, which Ultralytics sets to one less than the machine has whenever it selects a device."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def is_finite(trainer: Any) -> bool:
+    """Whether the mean losses of the epoch are."""
+    losses = trainer.tloss
+    values: Iterable[Any] = losses.values() if isinstance(losses, dict) else [losses]
+    return all(bool(torch.as_tensor(value).isfinite().all()) for value in values if value is not None)
+
+
+def detections(validator: Any) -> tuple[NDArray, NDArray, list[str]]:
+    """Boxes of a validation with save_json=True: predicted, true, and the image files.
+
+    Returns:
+        Predictions (P, 7) and truths (T, 6): index of the image, class, x0, y0, x1, y1 in pixels of the original image,
+        and for predictions the score. Images are in the order of their names, so that it is the same for every model.
+
+    Raises:
+        ValueError: If images of one name lie in several folders, which Ultralytics' predictions don't tell apart.
+    """
+    labels = sorted(validator.dataloader.dataset.labels, key=lambda label: label["im_file"])
+    files = [label["im_file"] for label in labels]
+    index = {Path(file).stem: i for i, file in enumerate(files)}
+    if len(index) < len(files):
+        raise ValueError("several images have one name")
+    classes = {number: c for c, number in enumerate(validator.class_map)}
+    predicted = [
+        (index[_stem(each["image_id"], index)], classes[each["category_id"]], *_corners(each["bbox"]), each["score"])
+        for each in validator.jdict
+    ]
+    true = []
+    for i, label in enumerate(labels):
+        w, h = _size(label["im_file"])
+        centre, size = label["bboxes"][:, :2], label["bboxes"][:, 2:]
+        corners = np.concatenate((centre - size / 2, centre + size / 2), 1) * (w, h, w, h)
+        true.append(np.column_stack((np.full(len(corners), i), label["cls"].reshape(-1), corners)))
+    return np.array(predicted, float).reshape(-1, 7), np.concatenate(true).reshape(-1, 6), files
+
+
+def _stem(image: str | int, known: dict[str, int]) -> str:
+    """The name of an image, which Ultralytics turns into a number where it can."""
+    if isinstance(image, str):
+        return image
+    return next(stem for stem in (str(image), *known) if stem in known and stem.isnumeric() and int(stem) == image)
+
+
+def _size(file: str) -> tuple[int, int]:
+    """Width and height of an image as Ultralytics loads it; its labels don't hold them in every version."""
+    with Image.open(file) as image:
+        return exif_size(image)
+
+
+def _corners(box: list[float]) -> tuple[float, float, float, float]:
+    x, y, w, h = box
+    return x, y, x + w, y + h

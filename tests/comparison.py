@@ -1,0 +1,40 @@
+"""A real comparison as small as possible, as a user starts it."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import psutil
+
+MODELS = "yolov8n.yaml,yolov8n-se.yaml"
+RECIPE = ("data=shapes.yaml", "epochs=1", "imgsz=32", "batch=8", "fraction=0.05", "seeds=2", "pretrained=start.pt")
+COMMAND = (str(Path(sys.executable).with_name("yolo-attn")), "compare")
+NOISY = ("train_s", "peak_mib")  # differ from run to run
+
+
+def prepare(folder: Path) -> Path:
+    """Put the checkpoint that all models start from into a folder."""
+    import torch
+    from ultralytics import YOLO
+
+    torch.manual_seed(0)
+    YOLO("yolov8n.yaml").save(str(folder / "start.pt"))
+    return folder
+
+
+def rows(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """What results.csv says of the runs that are done, without what differs from run to run."""
+    with open(folder / "results.csv", newline="") as file:
+        done = [row for row in csv.DictReader(file) if row["status"] == "ok"]
+    return {(row["model"], row["seed"]): {k: v for k, v in row.items() if k not in NOISY} for row in done}
+
+
+def workers(folder: Path) -> list[psutil.Process]:
+    """Processes of runs in a result folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(folder) in part for part in process.info["cmdline"] or ()):
+            found.append(process)
+    return found

@@ -1,0 +1,65 @@
+"""Draw what the results of a comparison say into its folder, and pool several data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ultralytics.utils import LOGGER
+
+from . import plots, results, stats, wording
+from .summary import Comparison, summary
+
+
+def write(folder: Path) -> tuple[Comparison, list[dict[str, Any]]]:
+    """Write summary.md, summary.png and curves.png of a result folder, and tell what they say.
+
+    Raises:
+        FileNotFoundError: If it is none.
+    """
+    comparison = Comparison.load(folder)
+    rows = summary(comparison)
+    plots.draw_summary(rows, comparison.baseline, folder / "summary.png")
+    plots.draw_curves(comparison, folder / "curves.png")
+    results.replace_text(folder / "summary.md", wording.markdown(comparison, rows))
+    said = "\n".join(f"- {each}" for each in wording.remarks(comparison, rows))
+    LOGGER.info(f"\n{wording.table(comparison, rows, 'simple')}\n\n{wording.costs(rows, 'simple')}\n\n{said}")
+    LOGGER.info(f"Results are in {folder}: summary.md, summary.png, curves.png, results.csv.")
+    return comparison, rows
+
+
+def pool(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """The differences to the baseline on each data set, and over all of them.
+
+    Returns:
+        One row per candidate and control that all comparisons have: model, role, difference, low and high of the mean
+        difference, in which each data set counts the same, and a list of those of each, `by_data`.
+
+    Raises:
+        ValueError: If the comparisons have different baselines, or a model without runs.
+    """
+    first = comparisons[0]
+    if len({c.baseline for c in comparisons}) > 1:
+        named = ", ".join(f"{c.baseline} ({c.folder})" for c in comparisons)
+        raise ValueError(f"report: the comparisons must have one baseline, got {named}. Give those of one model.")
+    rows = []
+    for model in first.models[1:]:
+        pairs = [(c.scores(model["name"]), c.scores(c.baseline)) for c in comparisons]
+        if all(a and b for a, b in pairs):
+            each = [stats.welch(a, b)._asdict() for a, b in pairs]
+            total = stats.pooled(pairs)._asdict()
+            rows.append({"model": model["name"], "role": model["role"], **total, "by_data": each})
+    if not rows:
+        raise ValueError(f"report: no model but {first.baseline} has runs in all folders. Compare the same models.")
+    return rows
+
+
+def write_pooled(comparisons: Sequence[Comparison], out: Path) -> list[dict[str, Any]]:
+    """Write summary.md and summary.png of several comparisons into a folder."""
+    rows = pool(comparisons)
+    out.mkdir(parents=True, exist_ok=True)
+    plots.draw_pooled(rows, [c.folder.name for c in comparisons], comparisons[0].baseline, out / "summary.png")
+    results.replace_text(out / "summary.md", wording.pooled(comparisons, rows))
+    LOGGER.info(f"\n{wording.pooled_table(comparisons, rows, 'simple')}\n\nThe pooled results are in {out}.")
+    return rows
