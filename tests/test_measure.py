@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils import flop_counter
 from torchvision.ops import DeformConv2d
 from ultralytics import YOLO
 
@@ -88,6 +89,13 @@ def test_flops_by_hand(case: str) -> None:
     assert measure.flops(model, (6, 8)) * 1e9 == pytest.approx(expected)
 
 
+def test_flops_of_an_uncounted_kernel(monkeypatch) -> None:
+    """Attention would be free on a device or in a release whose fused kernel PyTorch doesn't count."""
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    monkeypatch.delitem(flop_counter.flop_registry, kernel, raising=False)
+    test_flops_by_hand("attention")
+
+
 def test_size_of_the_stock_model(stock: nn.Module) -> None:
     """Figures would not stand beside those that everybody knows: 3.2 M parameters and 8.7 GFLOPs at 640 pixels."""
     assert measure.parameters(stock) == 3_157_200
@@ -118,9 +126,9 @@ def test_flops_of_an_unused_head() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_flops_of_other_types(dtype: torch.dtype) -> None:
+def test_flops_of_other_types(stock: nn.Module, dtype: torch.dtype) -> None:
     """Counting would need float32, and checkpoints hold halves."""
-    assert measure.flops(nn.Conv2d(3, 4, 1).to(dtype), 8) * 1e9 == pytest.approx(2 * 3 * 4 * 64)
+    assert measure.flops(copy.deepcopy(stock).to(dtype), 64) == measure.flops(stock, 64)
 
 
 def test_flops_of_grey_images() -> None:
@@ -193,7 +201,7 @@ def test_latency_of_a_model_that_does_more() -> None:
     models = {"once": Repeated(1), "often": Repeated(8)}
     found = measure.latency(models, 256, seconds=0.5, threads=1)
     assert list(found) == ["once", "often"] and found["once"].ratio == 1
-    assert 2 < found["often"].ratio < 32 and found["often"].median_ms > found["once"].median_ms > 0
+    assert found["often"].ratio > 2 and found["often"].median_ms > found["once"].median_ms > 0
     assert all(each.iqr_ms >= 0 for each in found.values())
 
 
@@ -266,6 +274,7 @@ def attention_switches() -> tuple[bool, ...]:
 def test_a_model_that_fails() -> None:
     """One bad size would leave the attention of the whole process without its fast kernels."""
     switches = attention_switches()
+    assert all(switches)
     with pytest.raises(RuntimeError):
         measure.flops(nn.Linear(3, 3), 64)
     assert attention_switches() == switches

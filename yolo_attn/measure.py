@@ -108,14 +108,12 @@ def latency(
         raise ValueError("latency: models must hold at least one model, got none. Give a name and a model.")
     copies = {name: _predicting(model) for name, model in models.items()}
     image = _image(next(iter(copies.values())), imgsz, batch)
-    half = image.is_cuda if half is None else half
-    image = image.uniform_(generator=torch.Generator(image.device).manual_seed(0)).to(
-        torch.half if half else torch.float
-    )
+    dtype = torch.float16 if (image.is_cuda if half is None else half) else torch.float32
+    image = image.uniform_(generator=torch.Generator(image.device).manual_seed(0)).to(dtype)
     timers = {
         name: Timer(
             "model(image)",
-            globals={"model": model.half() if half else model.float(), "image": image},
+            globals={"model": model.to(dtype), "image": image},
             num_threads=threads or torch.get_num_threads(),
         )
         for name, model in copies.items()
@@ -125,7 +123,7 @@ def latency(
     with torch.inference_mode(), torch.cuda.device_of(image):  # Timer waits for the current device only
         while len(rounds) <= MIN_ROUNDS or time.perf_counter() - start < seconds:
             order = shuffled.sample(list(timers), len(timers))
-            taken = {name: 1e3 * timers[name].timeit(1).mean for name in order}
+            taken = {name: 1e3 * timers[name].timeit(1).mean for name in order}  # behind two calls that warm up
             rounds.append([taken[name] for name in timers])
     ms = np.array(rounds[1:])
     low, median, high = np.percentile(ms, (25, 50, 75), axis=0)
@@ -163,8 +161,8 @@ def peak_mib(device: torch.device | str) -> float:
 
 
 def _predicting(model: nn.Module) -> Any:
-    """A copy of a model as it predicts: in eval mode, and fused where it is Ultralytics'."""
-    model = copy.deepcopy(model).eval()
+    """A copy of a model as it predicts, in float32: in eval mode, and fused where it is Ultralytics'."""
+    model = copy.deepcopy(model).float().eval()  # older releases fuse in float32 only
     if isinstance(model, BaseModel):
         with torch.random.fork_rng(devices=[]):  # older releases make, and so draw, new convolutions
             model.fuse(verbose=False)
@@ -172,7 +170,7 @@ def _predicting(model: nn.Module) -> Any:
 
 
 def _image(model: nn.Module, imgsz: Size, batch: int) -> Tensor:
-    """Black images that a model takes, on its device and in its type."""
+    """Black images that a model takes, on its device."""
     height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
     channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
     return next(model.parameters(), torch.zeros(())).new_zeros(batch, channels, height, width)
