@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._device import DeviceContext
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.flop_counter import FlopCounterMode
 from ultralytics import YOLO
 from ultralytics.data.utils import check_det_dataset
 from yolo_attn.patches import host
 
-from yolo_attn import graph
+from yolo_attn import graph, measure
 from yolo_attn.registry import find
 
 from .conftest import ROOT
@@ -61,13 +60,11 @@ def test_every_scale(name: str) -> None:
 
 
 @cache
-def size(name: str, scale: str) -> tuple[int, int]:
-    """Parameters, and FLOPs on an image of 640 pixels; name "" is the stock model."""
-    with Shapes(), FlopCounterMode(display=False) as flops:
-        model = host.build(load(name, scale)).train()
-        before = flops.get_total_flops()
-        model(torch.zeros(1, 3, 640, 640))
-    return sum(p.numel() for p in model.parameters()), flops.get_total_flops() - before
+def size(name: str, scale: str) -> tuple[int, float]:
+    """Parameters, and GFLOPs on an image of 640 pixels; name "" is the stock model."""
+    with Shapes():
+        model = host.build(load(name, scale))
+        return measure.parameters(model), measure.flops(model, 640)
 
 
 @pytest.mark.parametrize("scale", "nsmlx")
