@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import yolo_attn
+from yolo_attn import document
 
 from .comparison import COMMAND, MODELS, RECIPE, prepare, rows, workers
 
@@ -148,7 +149,7 @@ def test_a_run_that_fails(place: Path, tmp_path: Path) -> None:
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     (tmp_path / "bomb.py").write_text(BOMB)
     base = yolo_attn.insert("yolov8n.yaml", "SE", "sppf", mode="plain")
-    text = yolo_attn.edit.document.dump(base).replace("SE, []", "bomb.Bomb, []")
+    text = document.dump(base).replace("SE, []", "bomb.Bomb, []")
     (tmp_path / "yolov8n-bomb.yaml").write_text(text)
     command = [*COMMAND, f"models={MODELS},yolov8n-bomb.yaml", *RECIPE, "name=done"]
     environment = {**os.environ, "PYTHONPATH": "."}

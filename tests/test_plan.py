@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import yolo_attn
+from yolo_attn import document
 
 GIVEN: dict[str, Any] = {"models": "yolov8n.yaml,yolov8n-se.yaml", "data": "shapes.yaml", "epochs": 1, "imgsz": 64}
 
@@ -63,7 +64,7 @@ def test_bad_arguments(
 def test_a_model_that_does_not_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken candidate would be found after the runs of all others."""
     monkeypatch.chdir(tmp_path)
-    text = yolo_attn.edit.document.dump(yolo_attn.insert("yolov8n.yaml", "DAttention", "sppf"))
+    text = document.dump(yolo_attn.insert("yolov8n.yaml", "DAttention", "sppf"))
     (tmp_path / "yolov8n-mine.yaml").write_text(text.replace("[DAttention]", "[DAttention, {num_heads: 7}]"))
     with pytest.raises(ValueError, match=r"models: yolov8n-mine: .*num_heads"):
         yolo_attn.compare(**{**GIVEN, "models": "yolov8n.yaml,yolov8n-mine.yaml"})

@@ -140,9 +140,9 @@ def plan(
         model, kept = _build(name, {**d, "nc": len(dataset.names)}, source)
         built[name] = model
         size = train.get("imgsz", DEFAULT_CFG_DICT["imgsz"])
-        cost = {"parameters": parameters(model), "gflops": round(flops(model, size), 3), "transferred": kept}
+        cost = parameters(model), round(flops(model, size), 3)
         freeze = tuple(_frozen(train.get("freeze"), model))
-        arms.append(Arm(name, document.dump(_one_scale(d)), *roles[name], **cost, freeze=freeze))
+        arms.append(Arm(name, document.dump(_one_scale(d)), *roles[name], *cost, kept, freeze))
     recipe = _recipe(dataset, path, train, machine)
     tensors = len(source.state_dict()) if source is not None else 0
     return Plan(tuple(arms), seeds, asked, recipe, train, dataset, path, tensors, machine, built)
