@@ -11,17 +11,21 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from ultralytics.data.utils import exif_size
-from ultralytics.utils import LOGGER, RANK
+from ultralytics.utils import RANK
 
 FIXED_SEED = 6148914691236517205 + RANK  # of data loaders, where Ultralytics doesn't add the run's seed
+
+
+def shuffles_alike(loader: Any) -> bool:
+    """Whether a data loader is seeded with Ultralytics' constant alone, in spite of a seed other than 0."""
+    return loader.generator is not None and loader.generator.initial_seed() == FIXED_SEED
 
 
 def seed_loader(trainer: Any) -> None:
     """Let the order of the training images, and what its workers draw, depend on the seed in every Ultralytics."""
     loader = trainer.train_loader
-    if loader.generator is not None and loader.generator.initial_seed() == FIXED_SEED:
-        LOGGER.info("This Ultralytics shuffles alike for every seed; here the seed counts.")
-        loader.generator.manual_seed(FIXED_SEED + 1 + trainer.args.seed)
+    if trainer.args.seed and shuffles_alike(loader):
+        loader.generator.manual_seed(FIXED_SEED + trainer.args.seed)  # as those do that count it
         loader.reset()
 
 

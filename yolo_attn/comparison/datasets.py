@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from ultralytics import __version__
 from ultralytics.cfg import get_cfg
-from ultralytics.data.build import build_yolo_dataset
+from ultralytics.data.build import build_dataloader, build_yolo_dataset
 from ultralytics.data.utils import check_det_dataset
+from ultralytics.utils import LOGGER
+
+from ..patches import footing
 
 MEASURED = ("val", "test")
 
@@ -64,6 +69,13 @@ def check_data(data: str, task: str, train: Mapping[str, Any]) -> Data:
             raise ValueError(f"data: {split} of {data}: {_one_line(error)}") from error
         if split != "test" or any(len(label["cls"]) for label in labels):  # public test sets often have no labels
             images[split] = len(labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        loader = build_dataloader(dataset, 1, 0)
+    if footing.shuffles_alike(loader):
+        LOGGER.info(
+            f"Ultralytics {__version__} shuffles the images alike for every seed; in a comparison the seed counts."
+        )
     path = Path(data)
     yaml = str(path.resolve()) if path.exists() else str(found.get("yaml_file") or data)
     return Data(yaml, tuple(str(name) for name in found["names"].values()), images)

@@ -47,7 +47,7 @@ def run(plan: Plan, folder: Path, execute: Any, resume: bool) -> list[results.Ro
             bar.set_description(f"{job.model} seed {job.seed}: {row.get('mAP50-95') or 'failed'}")
             bar.update(1)
             if row["status"] != "ok":
-                LOGGER.warning(f"{job.model} seed {job.seed} failed: {row['reason']}")
+                LOGGER.warning(f"\n{job.model} seed {job.seed} failed: {row['reason']}")
     finally:
         bar.close()
     done = results.read(folder)

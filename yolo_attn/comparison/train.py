@@ -71,13 +71,13 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
         RunFailed: If a loss is not finite, or Ultralytics changed the recipe on the way.
     """
     last = folder / "train" / "weights" / "last.pt"
-    resumed = job.resume and last.exists()
+    resumed = job.resume and last.exists() and _has_epochs_left(last)
     if not resumed:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     seconds = _fit(job, folder, last if resumed else None)
     row: dict[str, Any] = {"model": job.model, "seed": job.seed, "status": "ok", "resumed": resumed}
-    row |= {"train_s": round(seconds, 2), "peak_mib": round(peak_mib(job.device or "cuda"))}
+    row |= {"train_s": None if resumed else round(seconds, 2), "peak_mib": round(peak_mib(job.device or "cuda"))}
     samples = {}
     for split in job.splits:
         measured, samples[split] = _validate(job, split, last, folder)
@@ -91,6 +91,11 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
     shutil.copy(last, folder / "last.pt")
     shutil.copy(folder / "train" / "results.csv", folder / "epochs.csv")
     return row
+
+
+def _has_epochs_left(checkpoint: Path) -> bool:
+    """Whether training was interrupted; after its end Ultralytics strips a checkpoint of what resuming needs."""
+    return torch.load(checkpoint, map_location="cpu", weights_only=False).get("epoch", -1) >= 0
 
 
 def _fit(job: Job, folder: Path, resumed: Path | None) -> float:
@@ -146,7 +151,7 @@ def _validate(job: Job, split: str, weights: Path, folder: Path) -> tuple[dict[s
     yolo.add_callback("on_val_start", lambda validator: footing.set_threads(job.threads))
     yolo.add_callback("on_val_end", end)
     given = {name: job.train[name] for name in VALIDATION if name in job.train}
-    ours = {"project": str(folder), "name": split, "exist_ok": True, "plots": False, "save_json": True}
+    ours = {"project": str(folder), "name": split, "exist_ok": True, "plots": False, "save_json": yolo.task == "detect"}
     metrics = yolo.val(data=job.data, split=split, device=job.device or None, **given, **ours)
     box = getattr(metrics, METRIC[yolo.task])
     measured = {"mAP50-95": float(box.map), "mAP50": float(box.map50)}

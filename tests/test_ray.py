@@ -1,0 +1,68 @@
+"""`yolo-attn compare backend=ray` on a real cluster of two workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from .comparison import COMMAND, MODELS, RECIPE, prepare, rows
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A cluster of two nodes, each with room for one run."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    yield cluster.address
+    cluster.shutdown()
+
+
+def runs() -> list[psutil.Process]:
+    """Ray's processes that do a run now."""
+    return [p for p in psutil.process_iter(["cmdline"]) if "ray::_task" in " ".join(p.info["cmdline"] or ())]
+
+
+def test_a_lost_worker(address: str, tmp_path: Path) -> None:
+    """Runs on a cluster would give other results than here, or a run whose worker is lost would be missing."""
+    prepare(tmp_path)
+    command = [*COMMAND, f"models={MODELS}", *RECIPE]
+    here = subprocess.run([*command, "name=here"], cwd=tmp_path, capture_output=True, text=True)
+    assert here.returncode == 0, here.stdout + here.stderr
+    there = subprocess.Popen(
+        [*command, "name=there", "backend=ray", f"address={address}"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    most, killed = 0, None
+    while there.poll() is None:
+        found = runs()
+        most = max(most, len(found))
+        if killed is None and found and time.time() - found[0].create_time() > 2:
+            killed = found[0].pid
+            found[0].kill()
+        time.sleep(0.05)
+    assert there.returncode == 0, there.stdout.read() if there.stdout else ""
+    assert killed and most == 2
+    assert rows(tmp_path / "runs/compare/there") == rows(tmp_path / "runs/compare/here")
+    assert (tmp_path / "runs/compare/there/runs/yolov8n/seed1/last.pt").exists()
+
+
+def test_no_cluster(tmp_path: Path) -> None:
+    """A cluster that isn't there would be waited for, or told in a traceback."""
+    prepare(tmp_path)
+    command = [*COMMAND, f"models={MODELS}", *RECIPE, "backend=ray", "address=127.0.0.1:1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "address: there is no Ray cluster at 127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "runs").exists()
