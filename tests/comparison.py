@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import sys
 from pathlib import Path
 
@@ -29,6 +30,18 @@ def rows(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
     with open(folder / "results.csv", newline="") as file:
         done = [row for row in csv.DictReader(file) if row["status"] == "ok"]
     return {(row["model"], row["seed"]): {k: v for k, v in row.items() if k not in NOISY} for row in done}
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    """Digests of the weights of all finished runs: runs that are the same to the last bit have the same."""
+    import torch
+
+    found = {}
+    for path in sorted(folder.glob("runs/*/seed*/last.pt")):
+        state = torch.load(path, weights_only=False)["model"].state_dict()
+        data = b"".join(value.numpy().tobytes() for value in state.values())
+        found[str(path.relative_to(folder))] = hashlib.sha256(data).digest()
+    return found
 
 
 def workers(folder: Path) -> list[psutil.Process]:

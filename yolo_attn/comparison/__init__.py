@@ -24,7 +24,7 @@ def report(*folders: str | Path, out: str | Path | None = None) -> list[dict[str
         FileNotFoundError: If a folder holds no comparison.
         ValueError: If several have no baseline or no model in common.
     """
-    from .report import write, write_pooled
+    from .render import write, write_pooled
 
     if not folders:
         raise ValueError("report: a result folder must be given, such as runs/compare/my. Give one or several.")
@@ -86,7 +86,7 @@ def compare(
     from . import local, on_ray, results
     from .machine import machine
     from .plan import plan
-    from .report import write
+    from .render import write
     from .run import measure_latency, run
 
     if backend not in BACKENDS:

@@ -149,6 +149,8 @@ def _smallest_effect(c: Comparison) -> list[str]:
     if not arms or not base or not max(sizes, default=0):
         return []
     sd = stats.pooled_sd(arms)
+    if not sd:
+        return []
     smallest = stats.detectable(sd, max(sizes), base, ALPHA)
     return [
         f"Runs of one model differ by {100 * sd:.2f} points (standard deviation over seeds, all models). With "
