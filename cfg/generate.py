@@ -146,6 +146,10 @@ MODELS: dict[str, tuple[str, Callable[[], Model]]] = {
     "daf": ("a plain sum in the place of every Concat, to compare aff and iaff with", fused("DAF")),
     "aff": ("attentional feature fusion in the place of every Concat", fused("AFF")),
     "iaff": ("iterative attentional feature fusion in the place of every Concat", fused("iAFF")),
+    "plainconv": (
+        "a plain convolution block after SPPF, the control of a comparison" + SAME,
+        inserted("PlainConv"),
+    ),
 }  # name, which ends in the task where that is not detection: what it is, how it is made
 
 

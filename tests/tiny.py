@@ -58,4 +58,5 @@ def output_shape(name: str, batch: int, size: tuple[int, int]) -> tuple[int, ...
     """What the registry promises of the tiny instance."""
     spec = yolo_attn.get(name)
     stride = by_name(spec, spec.tiny)[spec.stride] if spec.stride else 1
-    return (batch, spec.tiny[spec.channels == "out"], *(-(-n // stride) for n in size))
+    c2 = spec.channels(*spec.tiny) if callable(spec.channels) else spec.tiny[spec.channels == "out"]
+    return (batch, c2, *(-(-n // stride) for n in size))

@@ -32,8 +32,8 @@ class Spec:
         repeats: Whether the class takes the depth-scaled number of repeats itself, as the argument after the channels.
         tiny: Constructor arguments of the smallest instance worth testing.
         identity: Whether a new instance passes its input on unchanged, as a gate that starts open does.
-        stands_for: Stock class in whose place the module may be put; pretrained layers are aligned by it, and give it
-            their tensors of equal name and shape.
+        stands_for: Stock class in whose place the module may be put, "*" for any; pretrained layers are aligned by it,
+            and give it their tensors of equal name and shape.
         licence: Licence of the official implementation, "none" where it has no licence file, "" where there is none.
     """
 

@@ -15,7 +15,7 @@ class Layer:
         kind: What must agree for two layers to hold the same weights: the class name, for a registered module with that
             of the module inside.
         extra: Whether the layer is a registered module, which may have been inserted or removed.
-        stands_for: Stock class in whose place a registered module may have been put, or "".
+        stands_for: Stock class in whose place a registered module may have been put, "*" for any, or "".
         name: What a user calls a registered module, the one inside where it is wrapped.
     """
 
@@ -73,9 +73,9 @@ def _steps(source, target, i: int, j: int, best) -> list[tuple[int, int, int]]:
     steps = []
     if (s.kind == t.kind and s.extra == t.extra) or heads:
         steps.append((1, 1, 1))
-    elif t.extra and t.stands_for == s.kind:
+    elif _stands_for(t, s):
         steps += [(0, n, 1) for n in _runs(source, i)]
-    elif s.extra and s.stands_for == t.kind:
+    elif _stands_for(s, t):
         steps += [(0, 1, n) for n in _runs(target, j)]
     if s.extra:
         steps.append((0, 1, 0))
@@ -83,6 +83,10 @@ def _steps(source, target, i: int, j: int, best) -> list[tuple[int, int, int]]:
         steps.append((0, 0, 1))
     rest = [(gain, best[i + di][j + dj], di, dj) for gain, di, dj in steps]
     return [(gain + more, di, dj) for gain, more, di, dj in rest if more is not None]
+
+
+def _stands_for(layer: Layer, stock: Layer) -> bool:
+    return layer.extra and not stock.extra and layer.stands_for in (stock.kind, "*")
 
 
 def _runs(layers: Sequence[Layer], at: int) -> range:

@@ -4,7 +4,23 @@ REFERENCES maps a registered name to a function (module, *inputs) -> output that
 options, and nothing else of it.
 """
 
-from . import aff, crossformer, dat, deform_conv, depatch, gct, msda, pvt, residual, se, sifa, sk, slpt, swin
+from . import (
+    aff,
+    crossformer,
+    dat,
+    deform_conv,
+    depatch,
+    gct,
+    msda,
+    plain_conv,
+    pvt,
+    residual,
+    se,
+    sifa,
+    sk,
+    slpt,
+    swin,
+)
 
 REFERENCES = {
     "AFF": aff.aff,
@@ -23,6 +39,7 @@ REFERENCES = {
     "LocalAttention": swin.attention,
     "MSDeformAttn": msda.attention,
     "MS_CAM": aff.ms_cam,
+    "PlainConv": plain_conv.plain_conv,
     "PyramidAttention": pvt.attention,
     "Residual": residual.residual,
     "SE": se.se,

@@ -12,6 +12,7 @@ from .depatch import DePatch
 from .gct import GCT
 from .group_attention import DynamicPosBias
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
+from .plain_conv import PlainConv
 from .pyramid_attention import PyramidAttention
 from .residual import Residual
 from .se import SE
@@ -41,6 +42,7 @@ __all__ = [
     "DynamicPosBias",
     "LocalAttention",
     "MSDeformAttn",
+    "PlainConv",
     "PyramidAttention",
     "Residual",
     "ShiftWindowAttention",
