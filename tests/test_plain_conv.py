@@ -6,6 +6,7 @@ import pytest
 import torch
 from yolo_attn.patches import host
 
+import yolo_attn
 from yolo_attn.comparison.fit import Block
 from yolo_attn.modules import PlainConv
 from yolo_attn.transfer import Layer, align
@@ -59,6 +60,7 @@ def test_in_the_place_of_any_stock_layer() -> None:
     own = sum(len(stock.model[i].state_dict()) for i in (2, 5))
     d["backbone"][2] = [-1, 1, "PlainConv", [32]]  # as wide inside as the C2f there
     d["backbone"][5] = [-1, 1, "PlainConv", [64, 3, 2, 128]]
+    d = yolo_attn.insert(d, "SE", 0)  # moves the numbers of all others
     assert transferred(seeded(d, like=stock), stock)[0] == len(stock.state_dict()) - own
 
 

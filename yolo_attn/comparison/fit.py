@@ -39,7 +39,7 @@ def fit(size: int, c1: int, c2: int, stride: int = 1) -> Block:
     sides = range(stride | 1, max(stride, 42) + 2, 2)
     for kernels in (square, list(itertools.combinations_with_replacement(sides, 2))):
         blocks = [block for kernel in kernels for block in _around(size, c1, c2, kernel)]
-        off = [(abs(block.parameters(c1, c2) / size - 1), block) for block in blocks]
+        off = [(abs(block.parameters(c1, c2) - size) / max(size, 1), block) for block in blocks]
         if near := [(error / 0.005 + _oddness(block), block) for error, block in off if error <= TOLERANCE]:
             return min(near)[1]  # half a percent off weighs as much as one width e times the other
     return min(off)[1]
