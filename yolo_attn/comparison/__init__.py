@@ -105,9 +105,11 @@ def compare(
 
 
 def _command(given: dict[str, Any]) -> str:
-    """The command line of a call, without what has its default."""
+    """The command line of a call, without what has its default; the number of seeds always belongs to it."""
     defaults = {name: p.default for name, p in inspect.signature(compare).parameters.items()}
-    named = {name: value for name, value in given.items() if name != "train" and value != defaults[name]}
+    named = {
+        name: value for name, value in given.items() if name != "train" and (name == "seeds" or value != defaults[name])
+    }
     parts = (f"{name}={_plain(value)}" for name, value in {**named, **given["train"]}.items())
     return f"yolo-attn compare {' '.join(parts)}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from .local import Outcome
 from .machine import Machine
 from .train import KEPT, Job
 
+SECONDS = 10  # until a cluster that doesn't answer is none
 RETRIES = 3  # of a run whose worker is lost
 
 
@@ -32,8 +34,9 @@ def connect(address: str, device: Any, jobs: int | None, threads: int | None) ->
         raise ValueError(f"device: the Ray cluster chooses the GPU, got {device!r}. Leave it out, or write device=cpu.")
     if not ray.is_initialized():
         try:
+            _knock(address)
             ray.init(address, log_to_driver=False)
-        except (ConnectionError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:
             raise ValueError(
                 f"address: there is no Ray cluster at {address}: {error}. Start one with `ray start --head`."
             ) from error
@@ -41,6 +44,13 @@ def connect(address: str, device: Any, jobs: int | None, threads: int | None) ->
     if gpus:
         return Machine("GPUs of a Ray cluster", "", threads or 0, ())
     return Machine("cpu", "cpu", threads or 1, ())
+
+
+def _knock(address: str) -> None:
+    """See that something listens at host:port; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), SECONDS).close()
 
 
 def execute(jobs: Sequence[Job], folders: Sequence[Path], machine: Machine) -> Iterator[Outcome]:
