@@ -27,7 +27,9 @@ def report(*folders: str | Path, out: str | Path | None = None) -> list[dict[str
     from .render import write, write_pooled
 
     if not folders:
-        raise ValueError("report: a result folder must be given, such as runs/compare/my. Give one or several.")
+        raise ValueError("a result folder must be given, such as runs/compare/my. Give one or several.")
+    if len({Path(folder).resolve() for folder in folders}) < len(folders):
+        raise ValueError("a result folder is given twice, and would count twice. Give it once.")
     found = [write(Path(folder)) for folder in folders]
     if len(found) == 1:
         return found[0][1]

@@ -1,4 +1,7 @@
-"""The pictures of a comparison: differences with their intervals, accuracy against latency, and curves over epochs."""
+"""The pictures of a comparison: differences with their intervals, accuracy against latency, and curves over epochs.
+
+A model has one colour in all of them: the baseline black, a control that of its candidate, with hollow marks.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,109 +19,114 @@ from .summary import SCORE, Comparison
 
 Row = Mapping[str, Any]
 DPI = 150
-COLOURS = {"baseline": "black", "candidate": "tab:blue", "control": "tab:gray"}
 
 
-def draw_summary(rows: Sequence[Row], baseline: str, path: Path) -> None:
+def draw_summary(comparison: Comparison, rows: Sequence[Row], path: Path) -> None:
     """Write summary.png: a forest plot of the differences beside accuracy against latency."""
-    figure = Figure(figsize=(12, 1.6 + 0.42 * max(len(rows), 6)), layout="constrained")
+    figure = Figure(figsize=(13, 2 + 0.4 * max(len(rows), 8)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
-    _forest(left, rows, baseline)
-    _accuracy_latency(right, rows)
-    figure.savefig(path, dpi=DPI)
-
-
-def draw_pooled(rows: Sequence[Row], data: Sequence[str], baseline: str, path: Path) -> None:
-    """Write the forest plot of several data sets: each, and all together."""
-    figure = Figure(figsize=(8, 1.6 + 0.3 * len(rows) * (len(data) + 2)), layout="constrained")
-    axes = figure.subplots()
-    labels: list[str] = []
-    for row in rows:
-        for name, each in zip([*data, "all"], [*row["by_data"], row], strict=True):
-            y, bold = len(labels), name == "all"
-            if not np.isnan(each["low"]):
-                limits = [100 * each["low"], 100 * each["high"]]
-                axes.plot(limits, [y, y], color=COLOURS[row["role"]], linewidth=4 if bold else 1.5, alpha=0.5)
-            axes.plot(100 * each["difference"], y, "D" if bold else "o", color=COLOURS[row["role"]])
-            labels.append(f"{row['model']}, {name}")
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
-    axes.set(xlabel=f"{SCORE}, points to {baseline}", title="95 % intervals over seeds")
-    axes.grid(axis="x", alpha=0.3)
+    styles = _styles(comparison)
+    _forest(left, rows, styles, comparison.baseline)
+    _accuracy_latency(right, rows, styles)
     figure.savefig(path, dpi=DPI)
 
 
 def draw_curves(comparison: Comparison, path: Path) -> None:
     """Write curves.png: the score on val after each epoch, mean and range over seeds."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
-    for model in comparison.models:
-        runs = [r for row in comparison.runs(model["name"]) if (r := _epochs(comparison, row)) is not None]
+    for name, style in _styles(comparison).items():
+        runs = [epochs for row in comparison.runs(name) if (epochs := _epochs(comparison, row))]
         if not runs:
             continue
-        length = min(map(len, runs))
-        values = 100 * np.array([run[:length] for run in runs])
-        style = "--" if model["role"] == "control" else "-"
-        colour = "black" if model["role"] == "baseline" else None
-        (line,) = axes.plot(range(1, length + 1), values.mean(0), style, label=model["name"], color=colour)
-        axes.fill_between(
-            range(1, length + 1), values.min(0), values.max(0), color=line.get_color(), alpha=0.12, linewidth=0
-        )
+        values = 100 * np.array([run[: min(map(len, runs))] for run in runs])
+        x, dashed = range(1, values.shape[1] + 1), style["markerfacecolor"] == "white"
+        axes.plot(x, values.mean(0), "--" if dashed else "-", label=name, color=style["color"])
+        axes.fill_between(x, values.min(0), values.max(0), color=style["color"], alpha=0.1, linewidth=0)
     axes.set(xlabel="epoch", ylabel=f"{SCORE} on val, %", title="mean and range over seeds")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    if axes.lines:
+        axes.legend(fontsize="small")
     figure.savefig(path, dpi=DPI)
 
 
-def _forest(axes: Axes, rows: Sequence[Row], baseline: str) -> None:
+def draw_pooled(rows: Sequence[Row], data: Sequence[str], baseline: str, path: Path) -> None:
+    """Write the forest plot of several data sets: each, and all together."""
+    figure = Figure(figsize=(9, 1.6 + 0.3 * len(rows) * (len(data) + 1)), layout="constrained")
+    axes = figure.subplots()
+    labels: list[str] = []
+    for number, row in enumerate(rows):
+        for name, each in zip([*data, "all"], [*row["by_data"], row], strict=True):
+            y, pooled, colour = len(labels), name == "all", _cycle(number)
+            _interval(axes, y, each["low"], each["high"], colour, 4 if pooled else 1.5)
+            axes.plot(100 * each["difference"], y, "D" if pooled else "o", color=colour)
+            labels.append(f"{row['model']}, {name}")
+    _finish_forest(axes, labels, baseline)
+    axes.set_title("95 % intervals over seeds; thick: all data sets")
+    figure.savefig(path, dpi=DPI)
+
+
+def _forest(axes: Axes, rows: Sequence[Row], styles: Mapping[str, dict[str, Any]], baseline: str) -> None:
     """Differences to the baseline with the interval over seeds, thick, and that over images, thin."""
     shown = [row for row in rows if row["difference"] is not None]
     for y, row in enumerate(shown):
-        colour = COLOURS[row["role"]]
-        if row["image_low"] is not None:
-            axes.plot([100 * row["image_low"], 100 * row["image_high"]], [y, y], color=colour, linewidth=1)
-        if row["low"] is not None:
-            axes.plot([100 * row["low"], 100 * row["high"]], [y, y], color=colour, linewidth=4, alpha=0.5)
-        axes.plot(100 * row["difference"], y, "o", color=colour)
+        style = styles[row["model"]]
+        _interval(axes, y, row["low"], row["high"], style["color"], 5)
+        _interval(axes, y + 0.2, row["image_low"], row["image_high"], style["color"], 1)
+        axes.plot(100 * row["difference"], y, "o", **style)
+    _finish_forest(axes, [row["model"] for row in shown], baseline)
+    axes.set_title("95 % intervals: thick over seeds, thin over images")
+
+
+def _interval(axes: Axes, y: float, low: float | None, high: float | None, colour: str, width: float) -> None:
+    if low is not None and high is not None and not np.isnan(low):
+        axes.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=width, alpha=0.5, solid_capstyle="butt")
+
+
+def _finish_forest(axes: Axes, labels: Sequence[str], baseline: str) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [row["model"] for row in shown])
+    axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.set(xlabel=f"{SCORE}, points to {baseline}", title="95 % intervals: thick over seeds, thin over images")
+    axes.set_xlabel(f"{SCORE}, points to {baseline}")
     axes.grid(axis="x", alpha=0.3)
 
 
-def _accuracy_latency(axes: Axes, rows: Sequence[Row]) -> None:
+def _accuracy_latency(axes: Axes, rows: Sequence[Row], styles: Mapping[str, dict[str, Any]]) -> None:
     """Accuracy against latency, with the models that no other beats in both."""
     known = [row for row in rows if row[SCORE] is not None and row["latency_ms"] is not None]
     for row in known:
-        axes.errorbar(
-            row["latency_ms"], 100 * row[SCORE], yerr=100 * (row["sd"] or 0), fmt="o", color=COLOURS[row["role"]]
-        )
-        axes.annotate(
-            row["model"],
-            (row["latency_ms"], 100 * row[SCORE]),
-            (5, 5),
-            textcoords="offset points",
-            fontsize="small",
-        )
+        x, y, spread = row["latency_ms"], 100 * row[SCORE], 100 * (row["sd"] or 0)
+        axes.errorbar(x, y, yerr=spread, fmt="o", label=row["model"], elinewidth=1, **styles[row["model"]])
     front = sorted((row["latency_ms"], 100 * row[SCORE]) for row in known if not _beaten(row, known))
     if front:
         axes.plot(*zip(*front, strict=True), color="tab:red", linewidth=1, label="Pareto front", zorder=0)
-        axes.legend(fontsize="small")
-    axes.margins(x=0.25)
+        axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set(xlabel="latency, ms", ylabel=f"{SCORE}, %", title="mean ± standard deviation over seeds")
     axes.grid(alpha=0.3)
 
 
 def _beaten(row: Row, rows: Sequence[Row]) -> bool:
-    """Whether another model is faster and no less accurate, or as fast and more accurate."""
+    """Whether another model is no slower and no less accurate, and better in one of the two."""
+    mine = row["latency_ms"], -row[SCORE]
     return any(
-        other["latency_ms"] <= row["latency_ms"]
-        and other[SCORE] >= row[SCORE]
-        and (other["latency_ms"], other[SCORE]) != (row["latency_ms"], row[SCORE])
-        for other in rows
+        theirs != mine and theirs[0] <= mine[0] and theirs[1] <= mine[1]
+        for theirs in ((other["latency_ms"], -other[SCORE]) for other in rows)
     )
+
+
+def _styles(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    """Colour and marks of each model."""
+    colours = {comparison.baseline: "black"} | {name: _cycle(i) for i, name in enumerate(comparison.candidates)}
+    styles = {}
+    for model in comparison.models:
+        colour = colours[model["of"] if model["role"] == "control" else model["name"]]
+        hollow = model["role"] == "control"
+        styles[model["name"]] = {"color": colour, "markerfacecolor": "white" if hollow else colour}
+    return styles
+
+
+def _cycle(number: int) -> Any:
+    return matplotlib.colormaps["tab10"](number % 10)
 
 
 def _epochs(comparison: Comparison, row: Row) -> list[float] | None:

@@ -20,7 +20,7 @@ def write(folder: Path) -> tuple[Comparison, list[dict[str, Any]]]:
     """
     comparison = Comparison.load(folder)
     rows = summary(comparison)
-    plots.draw_summary(rows, comparison.baseline, folder / "summary.png")
+    plots.draw_summary(comparison, rows, folder / "summary.png")
     plots.draw_curves(comparison, folder / "curves.png")
     results.replace_text(folder / "summary.md", wording.markdown(comparison, rows))
     said = "\n".join(f"- {each}" for each in wording.remarks(comparison, rows))
@@ -42,7 +42,7 @@ def pool(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     first = comparisons[0]
     if len({c.baseline for c in comparisons}) > 1:
         named = ", ".join(f"{c.baseline} ({c.folder})" for c in comparisons)
-        raise ValueError(f"report: the comparisons must have one baseline, got {named}. Give those of one model.")
+        raise ValueError(f"the comparisons must have one baseline, got {named}. Give those of one model.")
     rows = []
     for model in first.models[1:]:
         pairs = [(c.scores(model["name"]), c.scores(c.baseline)) for c in comparisons]
@@ -51,7 +51,7 @@ def pool(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
             total = stats.pooled(pairs)._asdict()
             rows.append({"model": model["name"], "role": model["role"], **total, "by_data": each})
     if not rows:
-        raise ValueError(f"report: no model but {first.baseline} has runs in all folders. Compare the same models.")
+        raise ValueError(f"no model but {first.baseline} has runs in all folders. Compare the same models.")
     return rows
 
 
@@ -59,7 +59,7 @@ def write_pooled(comparisons: Sequence[Comparison], out: Path) -> list[dict[str,
     """Write summary.md and summary.png of several comparisons into a folder."""
     rows = pool(comparisons)
     out.mkdir(parents=True, exist_ok=True)
-    plots.draw_pooled(rows, [c.folder.name for c in comparisons], comparisons[0].baseline, out / "summary.png")
+    plots.draw_pooled(rows, wording.names(comparisons), comparisons[0].baseline, out / "summary.png")
     results.replace_text(out / "summary.md", wording.pooled(comparisons, rows))
     LOGGER.info(f"\n{wording.pooled_table(comparisons, rows, 'simple')}\n\nThe pooled results are in {out}.")
     return rows

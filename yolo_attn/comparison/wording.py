@@ -56,22 +56,26 @@ def table(comparison: Comparison, rows: Sequence[Row], style: str = "github") ->
 
 def pooled(comparisons: Sequence[Comparison], rows: Sequence[Row]) -> str:
     """The content of summary.md of several data sets."""
-    names = [c.folder.name for c in comparisons]
     return (
-        f"# {', '.join(names)}\n\n{pooled_table(comparisons, rows)}\n\n"
+        f"# {', '.join(names(comparisons))}\n\n{pooled_table(comparisons, rows)}\n\n"
         f"{SCORE}, differences to {comparisons[0].baseline} in points with 95 % intervals over seeds, uncorrected. In "
         "the last column each data set counts the same, and the interval is for these data sets: it does not say what "
         "another one would give.\n"
     )
 
 
+def names(comparisons: Sequence[Comparison]) -> list[str]:
+    """What tells the data sets apart: names of folders, or where two have one name their paths."""
+    short = [c.folder.name for c in comparisons]
+    return short if len(set(short)) == len(short) else [str(c.folder) for c in comparisons]
+
+
 def pooled_table(comparisons: Sequence[Comparison], rows: Sequence[Row], style: str = "github") -> str:
     """Differences by data set, and over all."""
-    names = [c.folder.name for c in comparisons]
     lines = [
         {
             "model": row["model"],
-            **{name: _found(each) for name, each in zip(names, row["by_data"], strict=True)},
+            **{name: _found(each) for name, each in zip(names(comparisons), row["by_data"], strict=True)},
             "all": _found(row),
         }
         for row in rows
