@@ -84,6 +84,8 @@ class Comparison:
         runs = []
         for row in self.runs(name):
             path = self.folder / "runs" / name / f"seed{row['seed']}" / "bootstrap.npz"
+            if not path.exists():
+                return None
             with np.load(path) as splits:
                 if not splits.files:
                     return None
