@@ -87,6 +87,7 @@ def test_never(tmp_path: Path, seeds: int, candidates: int, needed: int) -> None
     assert all(row["p_adjusted"] is None for row in rows)
     said = " ".join(wording.remarks(comparison, rows))
     assert f"It takes {needed} seeds." in said and "p = " not in said
+    assert ("after correction" in said) is (candidates > 1) and "maybe better" in said
     assert "| p " not in wording.markdown(comparison, rows)
 
 
