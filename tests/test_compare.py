@@ -142,6 +142,32 @@ def test_interrupt(place: Path, tmp_path: Path) -> None:
     assert not workers(tmp_path / "runs")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="kills by signal")
+def test_resume(place: Path, tmp_path: Path) -> None:
+    """A resumed run, which is another run than one in one go, would not be told from it."""
+    shutil.copy(place / "start.pt", tmp_path)
+    command = [
+        *COMMAND,
+        f"models={MODELS}",
+        *set(RECIPE) - {"epochs=1", "seeds=2"},
+        "epochs=4",
+        "seeds=1",
+        "resume=true",
+        "name=done",
+    ]
+    folder = tmp_path / "runs/compare/done"
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(folder.glob("runs/yolov8n/seed0.part/train/weights/last.pt")):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert rows(folder)["yolov8n", "0"]["resumed"] == "True"
+    assert "1 of the runs of yolov8n were resumed" in (folder / "summary.md").read_text()
+    assert len((folder / "runs/yolov8n/seed0/epochs.csv").read_text().splitlines()) == 5  # one after the other
+
+
 def test_a_run_that_fails(place: Path, tmp_path: Path) -> None:
     """One model that fails would take the others with it, or go unnoticed."""
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
