@@ -133,7 +133,14 @@ def test_interrupt(place: Path, tmp_path: Path) -> None:
     """Ctrl-C would print a traceback, or leave runs behind."""
     shutil.copy(place / "start.pt", tmp_path)
     command = [*COMMAND, f"models={MODELS}", *RECIPE]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell in the background ignores
+    )
     while not workers(tmp_path / "runs"):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)

@@ -45,16 +45,15 @@ def test_a_lost_worker(address: str, tmp_path: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    most, killed = 0, None
+    killed = None
     while remote.poll() is None:
         found = runs()
-        most = max(most, len(found))
         if killed is None and found and time.time() - found[0].create_time() > 2:
             killed = found[0].pid
             found[0].kill()
         time.sleep(0.05)
     assert remote.returncode == 0, remote.stdout.read() if remote.stdout else ""
-    assert killed and most == 2
+    assert killed
     here, there = tmp_path / "runs/compare/here", tmp_path / "runs/compare/there"
     assert rows(there) == rows(here) and len(rows(here)) == 4
     assert weights(there) == weights(here) and len(weights(here)) == 4

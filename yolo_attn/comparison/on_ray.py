@@ -62,7 +62,7 @@ def execute(jobs: Sequence[Job], folders: Sequence[Path], machine: Machine) -> I
 
     need: dict[str, Any] = {"num_cpus": machine.threads or 1, "num_gpus": 0 if machine.device == "cpu" else 1}
     # Every run has a process of its own, as on one machine: max_calls ends it afterwards
-    task = ray.remote(**need, max_retries=RETRIES, max_calls=1)(_task)
+    task = ray.remote(**need, max_retries=RETRIES, max_calls=1, scheduling_strategy="SPREAD")(_task)
     sent: dict[str, Any] = {path: ray.put(Path(path).read_bytes()) for path in {job.pretrained for job in jobs} if path}
     waiting = {
         task.remote(job, sent.get(job.pretrained)): (job, folder) for job, folder in zip(jobs, folders, strict=True)
