@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,24 +42,27 @@ def is_finite(trainer: Any) -> bool:
     return all(bool(torch.as_tensor(value).isfinite().all()) for value in values if value is not None)
 
 
-def detections(validator: Any) -> tuple[NDArray, NDArray, list[str]]:
+def distinct(files: Sequence[str]) -> bool:
+    """Whether Ultralytics' predictions tell images apart, of which they have the names without folder and ending."""
+    return len({_image(Path(file).stem) for file in files}) == len(files)
+
+
+def detections(validator: Any) -> tuple[NDArray, NDArray, list[str]] | None:
     """Boxes of a validation with save_json=True: predicted, true, and the image files.
 
     Returns:
         Predictions (P, 7) and truths (T, 6): index of the image, class, x0, y0, x1, y1 in pixels of the original image,
         and for predictions the score. Images are in the order of their names, so that it is the same for every model.
-
-    Raises:
-        ValueError: If images of one name lie in several folders, which Ultralytics' predictions don't tell apart.
+        None if the images are not `distinct`.
     """
     labels = sorted(validator.dataloader.dataset.labels, key=lambda label: label["im_file"])
     files = [label["im_file"] for label in labels]
-    index = {Path(file).stem: i for i, file in enumerate(files)}
-    if len(index) < len(files):
-        raise ValueError("several images have one name")
+    if not distinct(files):
+        return None
+    index = {_image(Path(file).stem): i for i, file in enumerate(files)}
     classes = {number: c for c, number in enumerate(validator.class_map)}
     predicted = [
-        (index[_stem(each["image_id"], index)], classes[each["category_id"]], *_corners(each["bbox"]), each["score"])
+        (index[_image(each["image_id"])], classes[each["category_id"]], *_corners(each["bbox"]), each["score"])
         for each in validator.jdict
     ]
     true = []
@@ -71,11 +74,9 @@ def detections(validator: Any) -> tuple[NDArray, NDArray, list[str]]:
     return np.array(predicted, float).reshape(-1, 7), np.concatenate(true).reshape(-1, 6), files
 
 
-def _stem(image: str | int, known: dict[str, int]) -> str:
-    """The name of an image, which Ultralytics turns into a number where it can."""
-    if isinstance(image, str):
-        return image
-    return next(stem for stem in (str(image), *known) if stem in known and stem.isnumeric() and int(stem) == image)
+def _image(name: str | int) -> str | int:
+    """The name of an image as Ultralytics writes it: a number where it can be one."""
+    return int(name) if isinstance(name, str) and name.isnumeric() else name
 
 
 def _size(file: str) -> tuple[int, int]:

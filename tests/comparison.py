@@ -7,11 +7,15 @@ import hashlib
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
+import yaml
+from PIL import Image
 
 MODELS = "yolov8n.yaml,yolov8n-se.yaml"
 RECIPE = ("data=shapes.yaml", "epochs=1", "imgsz=32", "batch=8", "fraction=0.05", "seeds=2", "pretrained=start.pt")
 COMMAND = (str(Path(sys.executable).with_name("yolo-attn")), "compare")
+LABEL = "1 0.5 0.5 0.5 0.5\n"  # of an image of a `data_set`
 NOISY = ("train_s", "peak_mib")  # differ from run to run
 
 
@@ -51,3 +55,19 @@ def workers(folder: Path) -> list[psutil.Process]:
         if any(str(folder) in part for part in process.info["cmdline"] or ()):
             found.append(process)
     return found
+
+
+def data_set(folder: Path, **splits: dict[str, str]) -> str:
+    """A data set of two classes: by split the label of each image, by its path without ending."""
+    for split, labels in splits.items():
+        for name, label in labels.items():
+            for kind, ending in (("images", ".jpg"), ("labels", ".txt")):
+                path = folder / kind / split / f"{name}{ending}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if kind == "images":
+                    Image.fromarray(np.full((32, 32, 3), len(name), np.uint8)).save(path)
+                elif label:
+                    path.write_text(label)
+    found = {split: f"images/{split}" for split in splits}
+    (folder / "my.yaml").write_text(yaml.safe_dump({"path": str(folder), **found, "names": ["a", "b"]}))
+    return str(folder / "my.yaml")

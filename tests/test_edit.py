@@ -214,6 +214,7 @@ def test_command_line(run, tmp_path: Path) -> None:
         (["insert", "base=yolov8n.yaml", "at=9"], "yolo-attn insert: module must be given, such as base=yolov8n.yaml"),
         (["insert", "base=yolov8n.yaml", "at=9", "at=8"], "yolo-attn insert: at is given twice"),
         (["insert", "base=yolov8n.yaml", "at=p9", "module=SE"], "yolo-attn insert: at: there is no place 'p9'"),
+        (["insert", "base=yolov8n.yaml", "at=9", "module=SE", "mode=x"], "yolo-attn insert: mode must be one of"),
         (["remove", "base=nowhere.yaml", "at=9"], "yolo-attn remove: "),
     ):
         done = run("yolo-attn", *arguments, check=False)

@@ -162,7 +162,7 @@ def taking(ms: list[float]) -> nn.Module:
 def test_latency_of_known_times(monkeypatch) -> None:
     """The round that warms up would count, or the ratio not be taken within each round, where a drift cancels."""
     monkeypatch.setattr(Clock, "order", [], raising=False)
-    monkeypatch.setattr(measure, "Timer", Clock)
+    monkeypatch.setattr("torch.utils.benchmark.Timer", Clock)
     rising = [float(k) for k in range(1, 11)]
     times = {"rising": rising, "falling": rising[::-1], "twice": [2 * k for k in rising]}
     found = measure.latency({k: taking([1000.0, *ms]) for k, ms in times.items()}, 8, seconds=0)
@@ -176,7 +176,7 @@ def test_latency_of_known_times(monkeypatch) -> None:
 def test_order_of_timings(monkeypatch) -> None:
     """A model would always run behind the same other one, or several times before the next."""
     monkeypatch.setattr(Clock, "order", [], raising=False)
-    monkeypatch.setattr(measure, "Timer", Clock)
+    monkeypatch.setattr("torch.utils.benchmark.Timer", Clock)
     measure.latency({str(i): taking([i] * 11) for i in (1, 2, 3)}, 8, seconds=0)
     order = [ms[0] for ms in Clock.order]
     rounds = [tuple(order[i : i + 3]) for i in range(0, len(order), 3)]

@@ -9,6 +9,7 @@ import pytest
 
 import yolo_attn
 from yolo_attn import document
+from yolo_attn.cli import keywords
 
 GIVEN: dict[str, Any] = {"models": "yolov8n.yaml,yolov8n-se.yaml", "data": "shapes.yaml", "epochs": 1, "imgsz": 64}
 
@@ -24,6 +25,10 @@ GIVEN: dict[str, Any] = {"models": "yolov8n.yaml,yolov8n-se.yaml", "data": "shap
         ({"time": 1}, ValueError, "time is not yours"),
         ({"batch": -1}, ValueError, "batch: one number for all models"),
         ({"imgsz": [64, 32]}, ValueError, "imgsz"),
+        ({"imgsz": 0}, ValueError, "imgsz: one number of at least 32"),
+        ({"name": "pooled"}, ValueError, "name: pooled is the folder of several"),
+        ({"backend": "ray", "resume": True}, ValueError, "resume: .*Leave it out with backend=ray"),
+        ({"models": "yolov8n.yaml, yolov8n-se.yaml,yolov8n-gct.yaml", "test": "se,gct"}, ValueError, "Give one."),
         ({"epochs": "many"}, ValueError, "epochs"),
         ({"seeds": 0}, ValueError, "seeds: a number of at least 1 is needed, got 0"),
         ({"seeds": True}, ValueError, "seeds: a number"),
@@ -69,3 +74,14 @@ def test_a_model_that_does_not_build(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(ValueError, match=r"models: yolov8n-mine: .*num_heads"):
         yolo_attn.compare(**{**GIVEN, "models": "yolov8n.yaml,yolov8n-mine.yaml"})
     assert not (tmp_path / "runs").exists()
+
+
+def test_values_of_a_command_line() -> None:
+    """A name that looks like a number or a date would be one; or an empty value would end in a traceback."""
+    given = keywords(
+        yolo_attn.compare, ["models=a.yaml,b.yaml", "data=1.yaml", "name=2026-11-21", "control=a,b", "lr0=1e-3"]
+    )
+    assert given["name"] == "2026-11-21" and given["control"] == ["a", "b"] and given["lr0"] == 0.001
+    assert keywords(yolo_attn.compare, ["models=a", "data=b", "name=007", "pretrained=false"])["pretrained"] is False
+    with pytest.raises(ValueError, match="epochs has no value"):
+        keywords(yolo_attn.compare, ["models=a", "data=b", "epochs="])

@@ -99,6 +99,18 @@ def test_table() -> None:
     assert runpy.run_path(str(ROOT / "cfg" / "generate.py"))["table"]() in README
 
 
+def test_comparison(tmp_path: Path) -> None:
+    """The comparison in the README would not be what its results say, or not come from the command above it."""
+    shutil.copytree(ROOT / "docs" / "bccd", tmp_path / "bccd")
+    (tmp_path / "bccd" / "summary.md").unlink()
+    yolo_attn.report(tmp_path / "bccd")
+    said = (tmp_path / "bccd" / "summary.md").read_text(encoding="utf-8")
+    assert said == (ROOT / "docs" / "bccd" / "summary.md").read_text(encoding="utf-8")
+    parts = [part.strip("`\n") for part in said.split("\n\n")]
+    assert [part for part in parts if not part.startswith("#") and part not in README] == []
+    assert "docs/bccd/summary.png" in README
+
+
 def test_ci_runs_the_readme() -> None:
     """CI would test something else than the README promises."""
     assert "README.md" in (ROOT / ".ci" / "run").read_text()

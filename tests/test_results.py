@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,3 +78,26 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
         results.claim(tmp_path, {"recipe": {"train.epochs": 12, "threads": 1}}, {"a": "x: 2\n"})
     results.claim(tmp_path, {"recipe": {"train.epochs": 12, "threads": 1}, "seeds": 5}, {"a": "x: 1\n", "b": "y: 1\n"})
     assert results.load_arguments(tmp_path)["seeds"] == 5
+
+
+def test_what_was_asked_beforehand(tmp_path: Path) -> None:
+    """The candidate that came out best would be declared the one that was asked about; or seeds be added unseen."""
+    recipe: dict[str, Any] = {"recipe": {"threads": 1}}
+    results.claim(tmp_path, {**recipe, "seeds": 2}, {})
+    results.claim(tmp_path, {**recipe, "seeds": 3, "test": "a"}, {})  # nothing has run
+    assert "seeds_before" not in (results.load_arguments(tmp_path) or {})
+    results.append(tmp_path, ROW, COLUMNS)
+    with pytest.raises(ValueError, match=r"another recipe: test \(a, now b\)"):
+        results.claim(tmp_path, {**recipe, "seeds": 3, "test": "b"}, {})
+    results.claim(tmp_path, {**recipe, "seeds": 3, "test": "a"}, {})
+    results.claim(tmp_path, {**recipe, "seeds": 5, "test": "a"}, {})
+    results.claim(tmp_path, {**recipe, "seeds": 5, "test": "a"}, {})
+    assert (results.load_arguments(tmp_path) or {})["seeds_before"] == [3]
+
+
+def test_a_folder_of_something_else(tmp_path: Path) -> None:
+    """A folder of `yolo train`, which has an args.yaml too, would be written into, or end in a KeyError."""
+    (tmp_path / "args.yaml").write_text("task: detect\nmode: train\n")
+    with pytest.raises(ValueError, match=r"holds no comparison: its args\.yaml is of something else"):
+        results.claim(tmp_path, {"recipe": {}}, {})
+    assert not (tmp_path / "models").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from . import __version__
@@ -65,12 +66,12 @@ def _run(verb: str, arguments: Sequence[str]) -> None:
     if any(a in HELP_WORDS for a in arguments):
         print(f"yolo-attn {verb} {VERBS[verb]}\n\n{inspect.getdoc(function)}")
         return
-    folders = [a for a in arguments if "=" not in a] if verb == "report" else []
+    folders = [a for a in arguments if "=" not in a or Path(a).is_dir()] if verb == "report" else []
     try:
         given = keywords(function, [a for a in arguments if a not in folders])
         result = function(*folders, **given)
     except (ValueError, TypeError, OSError, SyntaxError, YAMLError) as error:
-        sys.exit(f"yolo-attn {verb}: {error}")
+        sys.exit(f"yolo-attn {verb}: {str(error).removeprefix(f'{verb}: ')}")
     except KeyboardInterrupt:
         sys.exit(f"yolo-attn {verb}: interrupted. The same command goes on where it was." if verb == "compare" else 130)
     if verb in EDITS:
@@ -100,10 +101,14 @@ def keywords(function: Callable, arguments: Sequence[str]) -> dict[str, Any]:
             raise ValueError(f"there is no argument {argument!r}.{suggest(name, named)} Write {', '.join(named)}.")
         if name in given:
             raise ValueError(f"{name} is given twice. Write it once.")
+        if not text:
+            raise ValueError(f"{name} has no value. Write one behind {name}=, or leave it out.")
         if name not in named:  # Ultralytics' own, read as it reads them
             given[name] = parse_key_value_pair(argument)[1]
             continue
         value = YAML(typ="safe").load(text)
+        if name in TEXTS and not isinstance(value, (bool, type(None))):
+            value = text  # not a number or a date
         several = isinstance(value, str) and "," in value and name in LISTS
         given[name] = [YAML(typ="safe").load(part) for part in value.split(",")] if several else value
     if missing := [k for k, p in named.items() if p.default is p.empty and k not in given]:
@@ -113,6 +118,7 @@ def keywords(function: Callable, arguments: Sequence[str]) -> dict[str, Any]:
 
 EDITS = ("insert", "replace", "remove")
 VERBS = dict.fromkeys((*EDITS, "compare"), "name=value ...") | {"report": "FOLDER ... [out=FOLDER]"}
+TEXTS = ("base", "weights", "out", "data", "pretrained", "test", "project", "name", "address")
 LISTS = ("module", "at", "models", "control", "device")
 EXAMPLES = {
     "insert": "base=yolov8n.yaml module=DAttention at=sppf",

@@ -20,7 +20,6 @@ import torchvision  # noqa: F401  registers torch.ops.torchvision
 from torch import Tensor, nn
 from torch.backends import mha
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 from ultralytics.nn.tasks import BaseModel
 
@@ -104,6 +103,8 @@ def latency(
     Raises:
         ValueError: If there is no model.
     """
+    from torch.utils.benchmark import Timer  # says on import where no CUDA was found
+
     if not models:
         raise ValueError("latency: models must hold at least one model, got none. Give a name and a model.")
     copies = {name: _predicting(model) for name, model in models.items()}
@@ -170,8 +171,9 @@ def _predicting(model: nn.Module) -> Any:
 
 
 def _image(model: nn.Module, imgsz: Size, batch: int) -> Tensor:
-    """Black images that a model takes, on its device."""
-    height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
+    """Black images that a model takes, on its device; sides are rounded up to its stride, as Ultralytics does."""
+    stride = int(max(getattr(model, "stride", (1,))))
+    height, width = (-(-side // stride) * stride for side in ((imgsz, imgsz) if isinstance(imgsz, int) else imgsz))
     channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
     return next(model.parameters(), torch.zeros(())).new_zeros(batch, channels, height, width)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 BACKENDS = ("local", "ray")
+POOLED = "pooled"
 
 
 def report(*folders: str | Path, out: str | Path | None = None) -> list[dict[str, Any]]:
@@ -15,7 +17,8 @@ def report(*folders: str | Path, out: str | Path | None = None) -> list[dict[str
 
     Args:
         *folders: Result folders, runs/compare/<name>.
-        out: Folder for what is drawn of several together; `pooled` beside the first one by default.
+        out: Folder for what is drawn, of several together; by default the result folder itself, and for several
+            `pooled` beside the first one.
 
     Returns:
         The summary of one folder as `compare` returns it; of several, one row per model that all have.
@@ -30,16 +33,17 @@ def report(*folders: str | Path, out: str | Path | None = None) -> list[dict[str
         raise ValueError("a result folder must be given, such as runs/compare/my. Give one or several.")
     if len({Path(folder).resolve() for folder in folders}) < len(folders):
         raise ValueError("a result folder is given twice, and would count twice. Give it once.")
-    found = [write(Path(folder)) for folder in folders]
-    if len(found) == 1:
-        return found[0][1]
-    return write_pooled([comparison for comparison, _ in found], Path(out or Path(folders[0]).parent / "pooled"))
+    paths = [path for folder in folders if not _is_pooled(path := Path(folder))]  # *, say, means that one too
+    if len(paths) == 1:
+        return write(paths[0], Path(out) if out else None)[1]
+    found = [write(path)[0] for path in paths]
+    return write_pooled(found, Path(out or paths[0].parent / POOLED))
 
 
 def compare(
     models: str | Sequence[str],
-    data: str,
-    pretrained: str | None = None,
+    data: str | Path,
+    pretrained: str | Path | None = None,
     seeds: int = 5,
     control: bool | str | Sequence[str] = False,
     test: str | None = None,
@@ -91,6 +95,10 @@ def compare(
     from .render import write
     from .run import measure_latency, run
 
+    if name == POOLED:
+        raise ValueError(f"name: {POOLED} is the folder of several comparisons together. Give another name.")
+    if backend == "ray" and resume:
+        raise ValueError("resume: what a lost worker had is lost with it. Leave it out with backend=ray.")
     if backend not in BACKENDS:
         raise ValueError(f"backend: one of {', '.join(BACKENDS)} is needed, got {backend!r}. Write backend=local.")
     on = on_ray.connect(address, device, jobs, threads) if backend == "ray" else machine(device, jobs, threads)
@@ -106,13 +114,17 @@ def compare(
         return write(folder)[1]
 
 
+def _is_pooled(folder: Path) -> bool:
+    return folder.name == POOLED and not (folder / "args.yaml").exists() and (folder / "summary.md").exists()
+
+
 def _command(given: dict[str, Any]) -> str:
     """The command line of a call, without what has its default; the number of seeds always belongs to it."""
     defaults = {name: p.default for name, p in inspect.signature(compare).parameters.items()}
     named = {
         name: value for name, value in given.items() if name != "train" and (name == "seeds" or value != defaults[name])
     }
-    parts = (f"{name}={_plain(value)}" for name, value in {**named, **given["train"]}.items())
+    parts = (shlex.quote(f"{name}={_plain(value)}") for name, value in {**named, **given["train"]}.items())
     return f"yolo-attn compare {' '.join(parts)}"
 
 

@@ -83,8 +83,8 @@ def control(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> dict[s
     sources = {j: i for j, i in enumerate(kept) if model.layers[j].extra and not _alike(stock, i, model.layers[j])}
     if not sources:
         raise ValueError(
-            f"control: {name} has no inserted or replaced rows, which a control could exchange, "
-            "leave it out of control=."
+            f"control: {name} has no inserted or replaced rows, which a control could exchange. "
+            "Leave it out of control=."
         )
     d = {**candidate, **{part: [copy.deepcopy(list(row)) for row in candidate[part]] for part in PARTS}}
     for layer in sorted(sources, reverse=True):  # an exchange moves later rows only

@@ -16,12 +16,14 @@ class Machine:
     Attributes:
         kind: Name of the processor, for the record: runs on different ones must not be compared.
         device: What Ultralytics is told; "" for the one GPU that a run's process sees.
+        here: Device of this process that is of the same kind, for measurements.
         threads: CPU threads of a run; 0 leaves them to Ultralytics.
         places: What each of several runs side by side has to itself, as environment variables.
     """
 
     kind: str
     device: str
+    here: str
     threads: int
     places: tuple[dict[str, str], ...]
 
@@ -39,17 +41,24 @@ def machine(device: str | int | Sequence[int] | None, jobs: int | None, threads:
             )
     asked = ",".join(map(str, device)) if isinstance(device, (list, tuple)) else "" if device is None else str(device)
     if asked in ("cpu", "mps") or (not asked and not torch.cuda.is_available()):
-        threads = threads or (1 if asked != "mps" else 0)
-        room = 1 if asked == "mps" else max(cores() // threads, 1)
-        return Machine(asked or "cpu", asked or "cpu", threads, ({"OMP_NUM_THREADS": str(threads)},) * (jobs or room))
+        where = asked or "cpu"
+        threads = threads or (0 if where == "mps" else 1)
+        room = max(cores() // threads, 1) if where == "cpu" else 1
+        place = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+        return Machine(where, where, where, threads, (place,) * (jobs or room))
     gpus = (asked or "0").replace(" ", "").split(",")
     count = torch.cuda.device_count()
     if not all(gpu.isdigit() and int(gpu) < count for gpu in gpus):
         raise ValueError(
             f"device: numbers of GPUs below {count}, or cpu, are needed, got {device!r}. Write device=cpu."
         )
-    places = tuple({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} for i in range(jobs or len(gpus)))
-    return Machine(torch.cuda.get_device_name(int(gpus[0])), "", threads or 0, places)
+    kinds = {torch.cuda.get_device_name(int(gpu)) for gpu in gpus}
+    if len(kinds) > 1:
+        raise ValueError(f"device: GPUs of one kind are needed, got {', '.join(sorted(kinds))}. Leave out the others.")
+    # What this process sees as GPU 0 may be another one of the machine
+    seen = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))).split(",")
+    places = tuple({"CUDA_VISIBLE_DEVICES": seen[int(gpus[i % len(gpus)])].strip()} for i in range(jobs or len(gpus)))
+    return Machine(kinds.pop(), "", f"cuda:{gpus[0]}", threads or 0, places)
 
 
 def cores() -> int:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from . import worker
 from .local import Outcome
 from .machine import Machine
@@ -42,8 +44,8 @@ def connect(address: str, device: Any, jobs: int | None, threads: int | None) ->
             ) from error
     gpus = 0 if device == "cpu" else int(ray.cluster_resources().get("GPU", 0))
     if gpus:
-        return Machine("GPUs of a Ray cluster", "", threads or 0, ())
-    return Machine("cpu", "cpu", threads or 1, ())
+        return Machine("GPUs of a Ray cluster", "", "cuda" if torch.cuda.is_available() else "cpu", threads or 0, ())
+    return Machine("cpu", "cpu", "cpu", threads or 1, ())
 
 
 def _knock(address: str) -> None:

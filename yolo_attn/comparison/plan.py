@@ -99,7 +99,7 @@ class Plan:
 
 def plan(
     models: str | Sequence[str],
-    data: str,
+    data: str | Path,
     pretrained: str | Path | None,
     seeds: int,
     control: bool | str | Sequence[str],
@@ -125,7 +125,9 @@ def plan(
     names = list(dictionaries)
     task = _task(dictionaries)
     chosen = _candidates("control", control, names) if not isinstance(control, bool) else names[1:] * control
-    asked = _candidates("test", test, names)[0] if test else ""
+    asked = _candidates("test", test, names) if test else []
+    if len(asked) > 1:
+        raise ValueError(f"test: one candidate can be asked about beforehand, got {test}. Give one.")
     dataset = check_data(data, task, train)
     source, path = _source(pretrained)
     roles = {name: ("candidate" if i else "baseline", "") for i, name in enumerate(names)}
@@ -145,7 +147,7 @@ def plan(
         arms.append(Arm(name, document.dump(_one_scale(d)), *roles[name], *cost, kept, freeze))
     recipe = _recipe(dataset, path, train, machine)
     tensors = len(source.state_dict()) if source is not None else 0
-    return Plan(tuple(arms), seeds, asked, recipe, train, dataset, path, tensors, machine, built)
+    return Plan(tuple(arms), seeds, "".join(asked), recipe, train, dataset, path, tensors, machine, built)
 
 
 def _checked(train: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,14 +169,14 @@ def _checked(train: Mapping[str, Any]) -> dict[str, Any]:
     batch = given.get("batch", 16)
     if not isinstance(batch, int) or batch < 1:
         raise ValueError(f"batch: one number for all models is needed, got {batch!r}. Write batch=16.")
-    if not isinstance(size := given.get("imgsz", 640), int):
-        raise ValueError(f"imgsz: one number is needed, got {size!r}. Write imgsz=640.")
+    if not isinstance(size := given.get("imgsz", 640), int) or size < 32:
+        raise ValueError(f"imgsz: one number of at least 32 is needed, got {size!r}. Write imgsz=640.")
     return given
 
 
 def _dictionaries(models: str | Sequence[str]) -> dict[str, dict[str, Any]]:
     """The model dictionaries by name, the baseline first."""
-    paths = several("models", models.split(",") if isinstance(models, str) else models)
+    paths = several("models", _split(models))
     if len(paths) < 2:
         raise ValueError(
             f"models: a baseline and at least one candidate are needed, got {paths[0]}. "
@@ -195,6 +197,11 @@ def _dictionaries(models: str | Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _split(given: Any) -> Any:
+    """The parts of a text with commas."""
+    return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+
+
 def _task(dictionaries: Mapping[str, Mapping[str, Any]]) -> str:
     tasks = {name: host.task_of(d) for name, d in dictionaries.items()}
     if len(set(tasks.values())) > 1:
@@ -210,7 +217,7 @@ def _candidates(what: str, given: Any, names: Sequence[str]) -> list[str]:
     """Names of candidates, which may be written without the baseline's name in front."""
     short = {name.removeprefix(f"{names[0]}-"): name for name in names[1:]} | {name: name for name in names[1:]}
     found = []
-    for each in several(what, given.split(",") if isinstance(given, str) else given):
+    for each in several(what, _split(given)):
         if each not in short:
             raise ValueError(
                 f"{what}: there is no candidate {each!r}.{suggest(str(each), short)} There are {names[1:]}."
@@ -270,9 +277,10 @@ def _recipe(data: Data, pretrained: str, train: Mapping[str, Any], machine: Mach
     return {
         "data": f"{Path(data.yaml).name} {_digest(data.yaml)}",
         "images": dict(data.images),
+        "labels": data.digest,
         "classes": list(data.names),
         "pretrained": f"{Path(pretrained).name} {_digest(pretrained)}" if pretrained else None,
-        **{f"train.{name}": train[name] for name in sorted(train)},
+        **{f"train.{name}": list(v) if isinstance(v := train[name], tuple) else v for name in sorted(train)},
         "device": machine.kind,
         "threads": machine.threads,
         "torch": str(torch.__version__),

@@ -9,23 +9,28 @@ from typing import Any
 from ultralytics.utils import LOGGER
 
 from . import plots, results, stats, wording
+from .remarks import remarks
 from .summary import Comparison, summary
 
 
-def write(folder: Path) -> tuple[Comparison, list[dict[str, Any]]]:
-    """Write summary.md, summary.png and curves.png of a result folder, and tell what they say.
+def write(folder: Path, out: Path | None = None) -> tuple[Comparison, list[dict[str, Any]]]:
+    """Tell what a result folder says, and write summary.md, summary.png and curves.png, there or elsewhere.
 
     Raises:
         FileNotFoundError: If it is none.
     """
     comparison = Comparison.load(folder)
     rows = summary(comparison)
-    plots.draw_summary(comparison, rows, folder / "summary.png")
-    plots.draw_curves(comparison, folder / "curves.png")
-    results.replace_text(folder / "summary.md", wording.markdown(comparison, rows))
-    said = "\n".join(f"- {each}" for each in wording.remarks(comparison, rows))
-    LOGGER.info(f"\n{wording.table(comparison, rows, 'simple')}\n\n{wording.costs(rows, 'simple')}\n\n{said}")
-    LOGGER.info(f"Results are in {folder}: summary.md, summary.png, curves.png, results.csv.")
+    said = "\n".join(f"- {each}" for each in remarks(comparison, rows))
+    LOGGER.info(
+        f"\n{wording.table(comparison, rows, 'simple')}\n\n{wording.costs(comparison, rows, 'simple')}\n\n{said}"
+    )
+    out = out or folder
+    out.mkdir(parents=True, exist_ok=True)
+    plots.draw_summary(comparison, rows, out / "summary.png")
+    plots.draw_curves(comparison, out / "curves.png")
+    results.replace_text(out / "summary.md", wording.markdown(comparison, rows))
+    LOGGER.info(f"summary.md, summary.png and curves.png are in {out}, results.csv in {folder}.")
     return comparison, rows
 
 
@@ -37,13 +42,17 @@ def pool(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
         difference, in which each data set counts the same, and a list of those of each, `by_data`.
 
     Raises:
-        ValueError: If the comparisons have different baselines, or a model without runs.
+        ValueError: If the comparisons have different baselines, one name for different models, or no model with runs.
     """
     first = comparisons[0]
     if len({c.baseline for c in comparisons}) > 1:
         named = ", ".join(f"{c.baseline} ({c.folder})" for c in comparisons)
         raise ValueError(f"the comparisons must have one baseline, got {named}. Give those of one model.")
     rows = []
+    for model in first.models:
+        texts = {path.read_text("utf-8") for c in comparisons if (path := c.yaml(model["name"])).exists()}
+        if len(texts) > 1:
+            raise ValueError(f"{model['name']} is not the same model in all folders. Compare the same models.")
     for model in first.models[1:]:
         pairs = [(c.scores(model["name"]), c.scores(c.baseline)) for c in comparisons]
         if all(a and b for a, b in pairs):

@@ -70,9 +70,18 @@ def append(folder: Path, row: Mapping[str, Any], columns: Iterable[str]) -> None
 
 
 def load_arguments(folder: Path) -> dict[str, Any] | None:
-    """What args.yaml of a result folder holds, or None if there is none yet."""
+    """What args.yaml of a result folder holds, or None if there is none yet.
+
+    Raises:
+        ValueError: If it is that of something else, as Ultralytics' own folders have one.
+    """
     path = folder / "args.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    if not path.exists():
+        return None
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict) or "recipe" not in found:
+        raise ValueError(f"{folder} holds no comparison: its args.yaml is of something else. Give another folder.")
+    return found
 
 
 def save_arguments(folder: Path, arguments: Mapping[str, Any]) -> None:
@@ -85,14 +94,17 @@ def claim(folder: Path, arguments: Mapping[str, Any], models: Mapping[str, str])
 
     Args:
         folder: The result folder, locked by the caller.
-        arguments: For args.yaml; what is under `recipe` must be what it was.
+        arguments: For args.yaml; what is under `recipe` must be what it was, and once there are runs `test` too.
+            Numbers of seeds that it had when there were runs already are kept as `seeds_before`.
         models: Texts of the model YAMLs by name; those of models that the folder knows must be what they were.
 
     Raises:
         ValueError: If they are not; the message names the keys.
     """
-    before = (load_arguments(folder) or arguments)["recipe"]
-    now = arguments["recipe"]
+    known = load_arguments(folder) or dict(arguments)
+    before, now = known["recipe"], arguments["recipe"]
+    if has_runs := bool(read(folder)):  # what was asked about is asked before there are results
+        before, now = {**before, "test": known.get("test")}, {**now, "test": arguments.get("test")}
     changed = [f"{k} ({before.get(k)}, now {now.get(k)})" for k in {**before, **now} if before.get(k) != now.get(k)]
     paths = {name: folder / "models" / f"{name}.yaml" for name in models}
     changed += [
@@ -105,19 +117,25 @@ def claim(folder: Path, arguments: Mapping[str, Any], models: Mapping[str, str])
     (folder / "models").mkdir(exist_ok=True)
     for name, path in paths.items():
         replace_text(path, models[name])
-    save_arguments(folder, arguments)
+    earlier = known.get("seeds_before", [])
+    if has_runs and arguments.get("seeds", 0) > known.get("seeds", 0):
+        earlier = [*earlier, known["seeds"]]
+    save_arguments(folder, {**arguments, **({"seeds_before": earlier} if earlier else {})})
 
 
-def load_latency(folder: Path) -> dict[str, dict[str, float]]:
+def load_latency(folder: Path) -> dict[str, dict[str, Any]]:
     """What latency.csv of a result folder holds, by model; empty before it was measured."""
     path = folder / "latency.csv"
     if not path.exists():
         return {}
     with open(path, encoding="utf-8", newline="") as file:
-        return {row.pop("model"): {k: float(v) for k, v in row.items()} for row in csv.DictReader(file)}
+        return {
+            row.pop("model"): {k: v if k == "device" else float(v) for k, v in row.items()}
+            for row in csv.DictReader(file)
+        }
 
 
-def save_latency(folder: Path, latency: Mapping[str, Mapping[str, float]]) -> None:
+def save_latency(folder: Path, latency: Mapping[str, Mapping[str, Any]]) -> None:
     """Write latency.csv."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, ["model", *next(iter(latency.values()))], lineterminator="\n")

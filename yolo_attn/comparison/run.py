@@ -15,6 +15,7 @@ from ultralytics.utils import LOGGER, TQDM
 from ..measure import latency
 from . import results
 from .ap import SIZES
+from .datasets import headings
 from .plan import Arm, Plan
 from .train import KEPT, SCORES, Job
 from .worker import lock_of
@@ -44,7 +45,7 @@ def run(plan: Plan, folder: Path, execute: Any, resume: bool) -> list[results.Ro
             if row["status"] == "ok":
                 _keep(_part(folder, job), _final(folder, job))
             results.append(folder, row, columns)
-            bar.set_description(f"{job.model} seed {job.seed}: {row.get('mAP50-95') or 'failed'}")
+            bar.set_description(f"{job.model} seed {job.seed}: {row.get('mAP50-95', 'failed')}")
             bar.update(1)
             if row["status"] != "ok":
                 LOGGER.warning(f"\n{job.model} seed {job.seed} failed: {row['reason']}")
@@ -55,14 +56,25 @@ def run(plan: Plan, folder: Path, execute: Any, resume: bool) -> list[results.Ro
 
 
 def measure_latency(plan: Plan, folder: Path) -> None:
-    """Measure the latency of all models of a plan in turn, unless the result folder has it."""
+    """Measure the latency of all models of a plan in turn, unless the result folder has it.
+
+    It is measured by this process; where there is no room for that, the comparison goes without.
+    """
     if set(results.load_latency(folder)) == set(plan.models):
         return
     size = plan.train.get("imgsz", DEFAULT_CFG_DICT["imgsz"])
-    device = "cuda:0" if plan.machine.device == "" and torch.cuda.is_available() else "cpu"
-    models = {name: model.to(device) for name, model in plan.models.items()}
-    measured = latency(models, size, seconds=SECONDS * len(models), threads=plan.machine.threads or None)
-    results.save_latency(folder, {name: {k: round(v, 4) for k, v in asdict(m).items()} for name, m in measured.items()})
+    where = plan.machine.here
+    try:
+        models = {name: model.to(where) for name, model in plan.models.items()}
+        measured = latency(models, size, seconds=SECONDS * len(models), threads=plan.machine.threads or None)
+    except RuntimeError as error:  # out of memory, say
+        LOGGER.warning(f"The latency can't be measured: {error}")
+        return
+    kind = torch.cuda.get_device_name(where) if where.startswith("cuda") else where
+    results.save_latency(
+        folder,
+        {name: {**{k: round(v, 4) for k, v in asdict(m).items()}, "device": kind} for name, m in measured.items()},
+    )
 
 
 def _job(plan: Plan, arm: Arm, seed: int, resume: bool) -> Job:
@@ -76,7 +88,7 @@ def _job(plan: Plan, arm: Arm, seed: int, resume: bool) -> Job:
 def _columns(plan: Plan) -> list[str]:
     """Columns of results.csv that depend on the data set."""
     sizes = [size for size in SIZES if size != "all"]
-    measures = [*SCORES, *(f"{SCORES[0]}/{name}" for name in (*sizes, *plan.data.names))]
+    measures = [*SCORES, *(f"{SCORES[0]}/{name}" for name in (*sizes, *headings(plan.data.names)))]
     return [f"{split}/{measure}" for split in plan.data.splits for measure in measures]
 
 

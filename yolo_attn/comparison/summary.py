@@ -16,6 +16,7 @@ from . import results, stats
 
 ALPHA = 0.05
 SCORE = "mAP50-95"
+KNOWN = 0.95  # share of resamples that must have a score
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class Comparison:
         """Read a result folder.
 
         Raises:
-            FileNotFoundError: If it is none.
+            FileNotFoundError, ValueError: If it is none.
         """
-        folder = Path(folder)
+        folder = Path(folder).resolve()
         arguments = results.load_arguments(folder)
         if arguments is None:
             raise FileNotFoundError(f"{folder} holds no comparison: there is no args.yaml. Give runs/compare/<name>.")
@@ -59,6 +60,21 @@ class Comparison:
     @property
     def candidates(self) -> list[str]:
         return [m["name"] for m in self.models if m["role"] == "candidate"]
+
+    @property
+    def asked(self) -> list[str]:
+        """The candidate that was asked about beforehand, if one was."""
+        return [name for name in [self.arguments.get("test")] if name]
+
+    @property
+    def others(self) -> list[str]:
+        """The candidates whose tests are corrected for one another, those that are no longer compared among them."""
+        dropped = {name for name, _ in self.rows if not name.endswith("-control")} - {m["name"] for m in self.models}
+        return [name for name in (*self.candidates, *sorted(dropped)) if name not in self.asked]
+
+    def yaml(self, name: str) -> Path:
+        """The file of a model."""
+        return self.folder / "models" / f"{name}.yaml"
 
     def control(self, name: str) -> str:
         """The control of a candidate, or ""."""
@@ -100,19 +116,18 @@ def summary(comparison: Comparison) -> list[dict[str, Any]]:
         Rows with the keys model, role, runs, failed, resumed, mAP50-95, sd, mAP50; difference, low and high of the
         Welch interval of the difference to the baseline; p, of the permutation test, and p_adjusted, by Holm over the
         candidates, None where this many seeds can't reach 5 %; image_low, image_high; the same difference to the
-        control as control_difference, control_low, control_high; parameters, gflops, latency_ms, latency_iqr_ms,
-        latency_ratio, peak_mib, train_s. Accuracy is from 0 to 1; what isn't known is None.
+        control as control_difference, control_low, control_high; transferred, parameters, gflops, latency_ms,
+        latency_iqr_ms, latency_ratio, peak_mib, train_s. Accuracy is from 0 to 1; what isn't known is None.
     """
     c = comparison
     rows = [_row(c, model) for model in c.models]
     by_name = {row["model"]: row for row in rows}
-    asked = c.arguments.get("test", "")
-    others = [name for name in c.candidates if name != asked and by_name[name]["p"] is not None]
-    if others and reachable(c, others):
-        for name, p in zip(others, stats.holm([by_name[name]["p"] for name in others]), strict=True):
-            by_name[name]["p_adjusted"] = p
-    if asked and by_name[asked]["p"] is not None and reachable(c, [asked]):
-        by_name[asked]["p_adjusted"] = by_name[asked]["p"]
+    for tested in (c.asked, c.others):
+        if tested and reachable(c, tested):
+            adjusted = stats.holm([1.0 if (p := _p(c, name)) is None else p for name in tested])
+            for name, p in zip(tested, adjusted, strict=True):
+                if name in by_name and by_name[name]["p"] is not None:
+                    by_name[name]["p_adjusted"] = p
     return rows
 
 
@@ -139,7 +154,7 @@ def _row(c: Comparison, model: Mapping[str, Any]) -> dict[str, Any]:
     }
     compared = bool(scores and base) and name != c.baseline
     row |= _difference(scores, base, "") if compared else dict.fromkeys(("difference", "low", "high"))
-    row["p"] = stats.permutation(scores, base) if compared and model["role"] == "candidate" else None
+    row["p"] = _p(c, name) if model["role"] == "candidate" else None
     row["p_adjusted"] = None
     row["image_low"], row["image_high"] = _image_interval(c, name) if compared else (None, None)
     against = c.scores(control) if (control := c.control(name)) and model["role"] == "candidate" else []
@@ -147,6 +162,7 @@ def _row(c: Comparison, model: Mapping[str, Any]) -> dict[str, Any]:
     row |= _difference(scores, against, "control_") if scores and against else dict.fromkeys(keys)
     latency = c.latency.get(name, {})
     return row | {
+        "transferred": model["transferred"],
         "parameters": model["parameters"],
         "gflops": model["gflops"],
         "latency_ms": latency.get("median_ms"),
@@ -162,9 +178,18 @@ def _difference(a: Sequence[float], b: Sequence[float], prefix: str) -> dict[str
     return {f"{prefix}{key}": None if math.isnan(value) else value for key, value in found._asdict().items()}
 
 
+def _p(c: Comparison, name: str) -> float | None:
+    """p of a candidate against the baseline, not corrected; None where one of them has no runs."""
+    scores, base = c.scores(name), c.scores(c.baseline)
+    return stats.permutation(scores, base) if scores and base else None
+
+
 def _image_interval(c: Comparison, name: str) -> tuple[float | None, float | None]:
     ours, base = c.resampled(name), c.resampled(c.baseline)
-    return (None, None) if ours is None or base is None else stats.percentile(ours - base)
+    if ours is None or base is None:
+        return None, None
+    known = (ours - base)[np.isfinite(ours - base)]  # a draw of few images may hold no object
+    return stats.percentile(known) if len(known) >= KNOWN * len(ours) else (None, None)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from ultralytics.cfg import DEFAULT_CFG_DICT
 
 from ..measure import peak_mib
 from ..patches import footing
 from . import ap
+from .datasets import MEASURED, headings
 
 KEPT = ("last.pt", "epochs.csv", "bootstrap.npz")  # files that a run leaves
 SCORES = ("mAP50-95", "mAP50")
@@ -77,7 +79,8 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
         folder.mkdir(parents=True)
     seconds = _fit(job, folder, last if resumed else None)
     row: dict[str, Any] = {"model": job.model, "seed": job.seed, "status": "ok", "resumed": resumed}
-    row |= {"train_s": None if resumed else round(seconds, 2), "peak_mib": round(peak_mib(job.device or "cuda"))}
+    peak = peak_mib(job.device or "cuda")
+    row |= {"train_s": None if resumed else round(seconds, 2), "peak_mib": round(peak) if math.isfinite(peak) else None}
     samples = {}
     for split in job.splits:
         measured, samples[split] = _validate(job, split, last, folder)
@@ -95,7 +98,10 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
 
 def _has_epochs_left(checkpoint: Path) -> bool:
     """Whether training was interrupted; after its end Ultralytics strips a checkpoint of what resuming needs."""
-    return torch.load(checkpoint, map_location="cpu", weights_only=False).get("epoch", -1) >= 0
+    try:
+        return torch.load(checkpoint, map_location="cpu", weights_only=False).get("epoch", -1) >= 0
+    except Exception:  # whatever a file raises that was cut short
+        return False
 
 
 def _fit(job: Job, folder: Path, resumed: Path | None) -> float:
@@ -107,6 +113,7 @@ def _fit(job: Job, folder: Path, resumed: Path | None) -> float:
     path.write_text(job.yaml, encoding="utf-8")
     yolo = YOLO(str(resumed or path))
     began, spent = 0.0, 0.0
+    batch = job.train.get("batch", DEFAULT_CFG_DICT["batch"])
 
     def start(trainer: Any) -> None:
         footing.set_threads(job.threads)
@@ -121,8 +128,8 @@ def _fit(job: Job, folder: Path, resumed: Path | None) -> float:
         spent += time.perf_counter() - began
         if not footing.is_finite(trainer):
             raise RunFailed(f"the loss is not finite in epoch {trainer.epoch + 1}. Lower lr0, or set amp=False.")
-        if trainer.batch_size != job.train.get("batch", trainer.batch_size):
-            raise RunFailed(f"out of memory with batch={job.train['batch']}. Take a smaller batch for all models.")
+        if trainer.batch_size != batch:  # Ultralytics halves it where it doesn't fit
+            raise RunFailed(f"out of memory with batch={batch}. Take a smaller batch for all models.")
 
     for event, call in (("start", start), ("epoch_start", epoch_start), ("epoch_end", epoch_end)):
         yolo.add_callback(f"on_train_{event}", call)
@@ -141,7 +148,7 @@ def _validate(job: Job, split: str, weights: Path, folder: Path) -> tuple[dict[s
     from ultralytics import YOLO
 
     yolo: Any = YOLO(str(weights))
-    seen: list[tuple[np.ndarray, np.ndarray, list[str]]] = []
+    seen: list[tuple[np.ndarray, np.ndarray, list[str]] | None] = []
 
     def end(validator: Any) -> None:
         if yolo.task == "detect":
@@ -155,14 +162,17 @@ def _validate(job: Job, split: str, weights: Path, folder: Path) -> tuple[dict[s
     metrics = yolo.val(data=job.data, split=split, device=job.device or None, **given, **ours)
     box = getattr(metrics, METRIC[yolo.task])
     measured = {"mAP50-95": float(box.map), "mAP50": float(box.map50)}
-    measured |= {f"mAP50-95/{yolo.names[c]}": float(v) for c, v in zip(box.ap_class_index, box.ap, strict=True)}
-    if not seen:
+    names = headings(list(yolo.names.values()))
+    measured |= {f"mAP50-95/{names[c]}": float(v) for c, v in zip(box.ap_class_index, box.ap, strict=True)}
+    if not seen or seen[0] is None:
         return measured, None
-    sizes, samples = _resampled(*seen[0])
+    sizes, samples = _resampled(*seen[0], seed=MEASURED.index(split))
     return measured | sizes, samples
 
 
-def _resampled(predicted: np.ndarray, true: np.ndarray, files: list[str]) -> tuple[dict[str, float], np.ndarray]:
+def _resampled(
+    predicted: np.ndarray, true: np.ndarray, files: list[str], seed: int
+) -> tuple[dict[str, float], np.ndarray]:
     """mAP50-95 by size of object, and of all objects for each resample of the images."""
     images, classes = predicted[:, 0].astype(int), predicted[:, 1].astype(int)
     predictions = ap.Boxes(predicted[:, 2:6], classes, images, predicted[:, 6])
@@ -170,7 +180,7 @@ def _resampled(predicted: np.ndarray, true: np.ndarray, files: list[str]) -> tup
     count = 1 + int(max(classes.max(initial=0), truths.classes.max(initial=0)))
     matches = {size: ap.match(predictions, truths, len(files), count, size) for size in ap.SIZES}
     means = {size: ap.mean_over_classes(ap.average_precision(m))[0].mean() for size, m in matches.items()}
-    samples = ap.average_precision(matches["all"], ap.resamples(len(files)))
+    samples = ap.average_precision(matches["all"], ap.resamples(len(files), seed=seed))
     by_size = {f"mAP50-95/{size}": float(v) for size, v in means.items() if size != "all" and math.isfinite(v)}
     return by_size, ap.mean_over_classes(samples).mean(1)
 

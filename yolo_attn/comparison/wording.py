@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 from tabulate import tabulate
 
 from . import stats
-from .summary import ALPHA, SCORE, Comparison, reachable
+from .formats import NONE, count, interval, number, p_value, percent, spread
+from .remarks import remarks
+from .summary import SCORE, Comparison
 
 Row = Mapping[str, Any]
-NONE = ""
 
 
 def markdown(comparison: Comparison, rows: Sequence[Row]) -> str:
@@ -25,7 +27,7 @@ def markdown(comparison: Comparison, rows: Sequence[Row]) -> str:
         table(c, rows),
         _notes(c, rows),
         "\n".join(f"- {each}" for each in remarks(c, rows)),
-        "## Cost\n\n" + costs(rows),
+        "## Cost\n\n" + costs(c, rows) + "\n\n" + _cost_notes(c),
         "## By split, class and size\n\n" + _measures(c),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -39,17 +41,15 @@ def table(comparison: Comparison, rows: Sequence[Row], style: str = "github") ->
     with_images = any(row["image_low"] is not None for row in rows)
     lines = []
     for row in rows:
-        line = {"model": row["model"], "runs": row["runs"], f"{SCORE} %": _spread(row[SCORE], row["sd"])}
-        line["mAP50 %"] = _percent(row["mAP50"])
-        line[f"to {base} [95 %]"] = _interval(row["difference"], row["low"], row["high"])
+        line = {"model": row["model"], "runs": row["runs"], f"{SCORE} %": spread(row[SCORE], row["sd"])}
+        line["mAP50 %"] = percent(row["mAP50"])
+        line[f"to {base} [95 %]"] = interval(row["difference"], row["low"], row["high"])
         if with_p:
-            line["p"] = NONE if row["p_adjusted"] is None else f"{row['p_adjusted']:.3f}"
+            line["p"] = NONE if row["p_adjusted"] is None else p_value(row["p_adjusted"])
         if with_images:
-            line["over images [95 %]"] = _interval(None, row["image_low"], row["image_high"])
+            line["over images [95 %]"] = interval(None, row["image_low"], row["image_high"])
         if with_control:
-            line["to its control [95 %]"] = _interval(
-                row["control_difference"], row["control_low"], row["control_high"]
-            )
+            line["to its control [95 %]"] = interval(row["control_difference"], row["control_low"], row["control_high"])
         lines.append(line)
     return tabulate(lines, headers="keys", tablefmt=style, disable_numparse=True)
 
@@ -60,8 +60,14 @@ def pooled(comparisons: Sequence[Comparison], rows: Sequence[Row]) -> str:
         f"# {', '.join(names(comparisons))}\n\n{pooled_table(comparisons, rows)}\n\n"
         f"{SCORE}, differences to {comparisons[0].baseline} in points with 95 % intervals over seeds, uncorrected. In "
         "the last column each data set counts the same, and the interval is for these data sets: it does not say what "
-        "another one would give.\n"
+        f"another one would give.{_left_out(comparisons, rows)}\n"
     )
+
+
+def _left_out(comparisons: Sequence[Comparison], rows: Sequence[Row]) -> str:
+    known = {model["name"] for c in comparisons for model in c.models[1:]}
+    left = sorted(known - {row["model"] for row in rows})
+    return f" Not in all folders, and so not here: {', '.join(left)}." if left else ""
 
 
 def names(comparisons: Sequence[Comparison]) -> list[str]:
@@ -83,84 +89,23 @@ def pooled_table(comparisons: Sequence[Comparison], rows: Sequence[Row], style: 
     return tabulate(lines, headers="keys", tablefmt=style, disable_numparse=True)
 
 
-def costs(rows: Sequence[Row], style: str = "github") -> str:
-    """What each model costs."""
+def costs(comparison: Comparison, rows: Sequence[Row], style: str = "github") -> str:
+    """What each model costs, and how many of the checkpoint's tensors it starts from."""
+    tensors = comparison.arguments["tensors"]
     lines = [
         {
             "model": row["model"],
+            **({"tensors": f"{row['transferred']}/{tensors}"} if tensors else {}),
             "parameters": f"{row['parameters']:,}",
             "GFLOPs": f"{row['gflops']:.2f}",
-            "latency ms (IQR)": _number("{:.1f} ({:.1f})", row["latency_ms"], row["latency_iqr_ms"]),
-            "ratio": _number("{:.2f}", row["latency_ratio"]),
-            "training MiB": _number("{:.0f}", row["peak_mib"]),
-            "training s": _number("{:.0f}", row["train_s"]),
+            "latency ms (IQR)": number("{:.1f} ({:.1f})", row["latency_ms"], row["latency_iqr_ms"]),
+            "ratio": number("{:.2f}", row["latency_ratio"]),
+            "training MiB": number("{:.0f}", row["peak_mib"]),
+            "training s": number("{:.0f}", row["train_s"]),
         }
         for row in rows
     ]
     return tabulate(lines, headers="keys", tablefmt=style, disable_numparse=True)
-
-
-def remarks(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
-    """What the numbers allow to say, and what they don't, in sentences."""
-    c = comparison
-    said = [_verdict(c, row) for row in rows if row["role"] == "candidate" and row["low"] is not None]
-    asked = c.arguments.get("test", "")
-    others = [name for name in c.candidates if name != asked]
-    for tested in ([asked] if asked else [], others):
-        if tested and not reachable(c, tested):
-            said.append(_unreachable(c, tested))
-    said += _smallest_effect(c)
-    for row in rows:
-        if row["failed"]:
-            said.append(f"{row['failed']} of the runs of {row['model']} failed; results.csv says why.")
-        if row["resumed"]:
-            said.append(f"{row['resumed']} of the runs of {row['model']} were resumed after an interruption.")
-    if hidden := sorted({name for name, _ in c.rows} - {m["name"] for m in c.models}):
-        said.append(f"results.csv also holds runs of {', '.join(hidden)}, which are not shown here.")
-    return said
-
-
-def _verdict(c: Comparison, row: Row) -> str:
-    """One sentence on a candidate."""
-    shown = f"{row['model']}: {_interval(row['difference'], row['low'], row['high'])} points to {c.baseline}"
-    if row["p_adjusted"] is not None:
-        kind = "asked about beforehand" if row["model"] == c.arguments.get("test") else "after Holm's correction"
-        shown += f", p = {row['p_adjusted']:.3f} {kind}"
-    better = "better" if row["difference"] > 0 else "worse"
-    if row["p_adjusted"] is not None and row["p_adjusted"] <= ALPHA:
-        return f"{shown}: {better}."
-    if row["low"] <= 0 <= row["high"]:
-        return f"{shown}: no difference is shown."
-    return f"{shown}: maybe {better}; among several candidates, such an interval is no proof."
-
-
-def _unreachable(c: Comparison, tested: Sequence[str]) -> str:
-    base = len(c.scores(c.baseline))
-    what = f"{len(tested)} candidates" if len(tested) > 1 else "a candidate"
-    needed = stats.seeds_needed(len(tested), ALPHA)
-    return (
-        f"With {base} runs of {c.baseline} no p-value for {what} can get below 5 %"
-        f"{' after correction' if len(tested) > 1 else ''}, whatever the results: intervals alone are given, "
-        f"uncorrected. It takes {needed} seeds."
-    )
-
-
-def _smallest_effect(c: Comparison) -> list[str]:
-    """What a comparison of this size could have found."""
-    arms = [scores for model in c.models if len(scores := c.scores(model["name"])) > 1]
-    base = len(c.scores(c.baseline))
-    sizes = [len(c.scores(name)) for name in c.candidates]
-    if not arms or not base or not max(sizes, default=0):
-        return []
-    sd = stats.pooled_sd(arms)
-    if not sd:
-        return []
-    smallest = stats.detectable(sd, max(sizes), base, ALPHA)
-    return [
-        f"Runs of one model differ by {100 * sd:.2f} points (standard deviation over seeds, all models). With "
-        f"{max(sizes)} against {base} seeds a true difference of {100 * smallest:.2f} points is found in 80 % of "
-        "comparisons of one candidate (t-test at 5 %); smaller ones mostly are not."
-    ]
 
 
 def _recipe(c: Comparison) -> str:
@@ -178,10 +123,14 @@ def _recipe(c: Comparison) -> str:
 def _notes(c: Comparison, rows: Sequence[Row]) -> str:
     """How to read the table."""
     splits = " and ".join(dict.fromkeys(name.partition("/")[0] for name in c.measures()))
-    said = [
-        f"{SCORE} is the mean over {splits}, ± its standard deviation over seeds. Differences are in points, with "
-        "Welch's interval over seeds, uncorrected."
-    ]
+    said = [f"{SCORE} is the mean over {splits}."]
+    if any(row["low"] is not None for row in rows):
+        said = [
+            f"{SCORE} is the mean over {splits}, ± its standard deviation over seeds. Differences are in points, with "
+            "Welch's interval over seeds, uncorrected."
+        ]
+    if any(row["p_adjusted"] is not None for row in rows):
+        said.append(_tests(c))
     if any(row["image_low"] is not None for row in rows):
         said.append(
             "The interval over images, from resampled images with these runs, says how much a data set of this size "
@@ -200,37 +149,52 @@ def _notes(c: Comparison, rows: Sequence[Row]) -> str:
     return " ".join(said)
 
 
+def _tests(c: Comparison) -> str:
+    """What the p-values are."""
+    base = len(c.scores(c.baseline))
+    drawn = any(math.comb(base + len(c.scores(name)), base) > stats.LIMIT for name in c.candidates)
+    said = "p is that of a permutation test of the mean against the baseline's, over "
+    said += f"{stats.LIMIT:,} relabelings of the runs drawn at random" if drawn else "all relabelings of the runs"
+    if len(c.others) > 1:
+        said += f", corrected for {len(c.others)} candidates by Holm's method"
+        said += f"; that of {c.asked[0]}, asked about beforehand, is not" if c.asked else ""
+    return f"{said}."
+
+
+def _cost_notes(c: Comparison) -> str:
+    """How the costs were measured."""
+    recipe = c.arguments["recipe"]
+    device = next((str(each["device"]) for each in c.latency.values() if each.get("device")), "")
+    precision = "float32" if device in ("", "cpu", "mps") else "float16"
+    threads = f" with {count(recipe['threads'], 'thread')}" if device == "cpu" and recipe["threads"] else ""
+    size = recipe.get("train.imgsz", 640)
+    said = []
+    if recipe["pretrained"]:
+        said.append("Tensors: those of the checkpoint that have their place in the model.")
+    if device:
+        said.append(
+            f"Latency: median and interquartile range for one image of {size} pixels in {precision} on {device}"
+            f"{threads}, the models in turn; ratio: median of the ratio to {c.baseline} in the same turn."
+        )
+    said.append(
+        "Training: peak memory of a run, and the time of its epochs without validation, medians over seeds, with other "
+        "runs beside it where there were."
+    )
+    return " ".join(said)
+
+
 def _measures(c: Comparison) -> str:
     """Means over seeds of everything that was measured, one column per model."""
     lines = []
     for measure in c.measures():
         values = {model["name"]: c.scores(model["name"], measure) for model in c.models}
         if any(values.values()):
-            means = {name: _percent(float(np.mean(v))) if v else NONE for name, v in values.items()}
+            means = {name: percent(float(np.mean(v))) if v else NONE for name, v in values.items()}
             lines.append({"%": measure, **means})
     return tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True)
-
-
-def _percent(value: float | None) -> str:
-    return NONE if value is None else f"{100 * value:.2f}"
-
-
-def _spread(mean: float | None, sd: float | None) -> str:
-    return _percent(mean) + (NONE if sd is None else f" ± {100 * sd:.2f}")
 
 
 def _found(each: Row) -> str:
     """A difference whose interval may be nan."""
     known = not np.isnan(each["low"])
-    return _interval(each["difference"], *((each["low"], each["high"]) if known else (None, None)))
-
-
-def _interval(value: float | None, low: float | None, high: float | None) -> str:
-    """A difference in points, and its interval."""
-    point = NONE if value is None else f"{100 * value:+.2f}"
-    return point if low is None or high is None else f"{point} [{100 * low:+.2f}, {100 * high:+.2f}]".strip()
-
-
-def _number(form: str, *values: float | None) -> str:
-    """Numbers in a format, or nothing where one isn't known."""
-    return NONE if None in values else form.format(*values)
+    return interval(each["difference"], *((each["low"], each["high"]) if known else (None, None)))
