@@ -19,7 +19,8 @@ VERSIONS = ["8.3.20", "8.3.100", "8.3.200", "8.4.0", "8.4.100", "newest"]
 def test_hook(version: str, tmp_path: Path) -> None:
     """A supported Ultralytics would not build the models, find the YAMLs or load the checkpoints."""
     wanted = "ultralytics" if version == "newest" else f"ultralytics=={version}"
-    # Old releases import pandas at their start, which they declared then and today's doesn't.
+    # Old releases import pandas at their start, which they declared then and today's doesn't, and call what NumPy 2.4
+    # no longer has.
     download = [
         sys.executable,
         "-m",
@@ -31,6 +32,7 @@ def test_hook(version: str, tmp_path: Path) -> None:
         str(tmp_path),
         wanted,
         "pandas",
+        "numpy<2.4",
     ]
     fetched = subprocess.run(download, capture_output=True, text=True)
     if fetched.returncode:

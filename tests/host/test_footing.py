@@ -21,6 +21,11 @@ COCO8 = SHARED / "data" / "coco8"
 RECIPE: dict[str, Any] = {"data": "shapes.yaml", "epochs": 1, "imgsz": 32, "batch": 8, "fraction": 0.05, "plots": False}
 
 
+def save(path: Path) -> None:
+    """Write a checkpoint; `YOLO.save` of older releases can't before training."""
+    torch.save({"model": YOLO("yolov8n.yaml").model, "train_args": {}}, path)
+
+
 class Enough(Exception):
     """The run has begun, which is all that is needed."""
 
@@ -51,8 +56,9 @@ def beginning(seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
 
 def test_seeds_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several seeds would be one: the same order of images, the same augmentation, the same new layers."""
-    YOLO("yolov8n.yaml").save(str(tmp_path / "start.pt"))
-    first, again, other = (beginning(seed, tmp_path, monkeypatch) for seed in (0, 0, 1))
+    save(tmp_path / "start.pt")
+    # What older releases draw when they do something for the first time is alike in runs, which have their own processes
+    _, first, again, other = (beginning(seed, tmp_path, monkeypatch) for seed in (0, 0, 0, 1))
     assert len(first[0]) == 8 and first[0] == again[0] != other[0]
     assert torch.equal(first[1], again[1]) and not torch.equal(first[1], other[1])
     assert torch.equal(first[2], again[2]) and not torch.equal(first[2], other[2])
@@ -85,7 +91,7 @@ def detections(model: str, data: str, folder: Path) -> tuple[Any, ...]:
 def test_every_image_and_box(tmp_path: Path) -> None:
     """Boxes would come with the wrong image, or those of an image without predictions would be missing."""
     torch.manual_seed(0)
-    YOLO("yolov8n.yaml").save(str(tmp_path / "start.pt"))
+    save(tmp_path / "start.pt")
     _, predicted, true, files = detections(str(tmp_path / "start.pt"), "shapes.yaml", tmp_path)
     assert len(files) == 96 == len(set(files)) and files == sorted(files)
     assert set(predicted[:, 0]) <= set(range(96)) and len(set(true[:, 0])) > 90
@@ -102,8 +108,9 @@ def test_precision(tmp_path: Path) -> None:
     metrics, predicted, true, files = detections(str(SHARED / "weights" / "yolov8n.pt"), data, tmp_path)
     boxes = ap.Boxes(predicted[:, 2:6], predicted[:, 1].astype(int), predicted[:, 0].astype(int), predicted[:, 6])
     truths = ap.Boxes(true[:, 2:6], true[:, 1].astype(int), true[:, 0].astype(int))
-    own = ap.average_precision(ap.match(boxes, truths, len(files), 80))[0].mean(1)
-    theirs = np.full(80, np.nan)
-    theirs[metrics.box.ap_class_index] = metrics.box.ap
+    own = ap.average_precision(ap.match(boxes, truths, len(files), 80))[0]
+    theirs = np.full((80, 10), np.nan)
+    theirs[metrics.box.ap_class_index] = metrics.box.all_ap
     assert (np.isnan(own) == np.isnan(theirs)).all() and np.nanmax(theirs) > 0.5
-    assert np.nanmax(np.abs(own - theirs)) < 0.05  # Ultralytics joins the points of the curve by lines, COCO by steps
+    off = np.abs(own - theirs) > 0.05  # Ultralytics joins the points of the curve by lines, COCO by steps
+    assert off.sum() <= 1  # predictions in a file are rounded, which may carry one over a threshold
