@@ -174,7 +174,7 @@ def test_another_start(tmp_path: Path) -> None:
         model["transferred"] = transferred
     results.save_arguments(folder, arguments | {"tensors": 355})
     c, rows = render.write(folder)
-    assert "x starts with 199 of the checkpoint's tensors and base with 349" in " ".join(remarks(c, rows))
+    assert "x starts with 199 of the checkpoint's tensors, base with 349" in " ".join(remarks(c, rows))
     assert "| 199/355 " in (folder / "summary.md").read_text()
 
 

@@ -57,7 +57,7 @@ def beginning(seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
 def test_seeds_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several seeds would be one: the same order of images, the same augmentation, the same new layers."""
     save(tmp_path / "start.pt")
-    # What older releases draw when they do something for the first time is alike in runs, which have their own processes
+    # Older releases draw more when they do something for the first time; each run has a process of its own
     _, first, again, other = (beginning(seed, tmp_path, monkeypatch) for seed in (0, 0, 0, 1))
     assert len(first[0]) == 8 and first[0] == again[0] != other[0]
     assert torch.equal(first[1], again[1]) and not torch.equal(first[1], other[1])

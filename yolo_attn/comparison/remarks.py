@@ -20,8 +20,8 @@ def remarks(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
     said += _smallest_effects(c)
     least = rows[0]["transferred"]
     said += [
-        f"{row['model']} starts with {row['transferred']} of the checkpoint's tensors and {c.baseline} with {least}, "
-        "not on the same footing."
+        f"{row['model']} starts with {row['transferred']} of the checkpoint's tensors, {c.baseline} with {least}: what "
+        "differs may be owed to that."
         for row in rows
         if row["transferred"] < least
     ]
