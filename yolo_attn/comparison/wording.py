@@ -111,9 +111,9 @@ def costs(comparison: Comparison, rows: Sequence[Row], style: str = "github") ->
 def _recipe(c: Comparison) -> str:
     recipe = c.arguments["recipe"]
     train = ", ".join(f"{k.removeprefix('train.')}={v}" for k, v in recipe.items() if k.startswith("train."))
-    images = ", ".join(f"{count} {split}" for split, count in recipe["images"].items())
+    images = ", ".join(f"{number_of} {split}" for split, number_of in recipe["images"].items())
     start = f"all from {recipe['pretrained']}" if recipe["pretrained"] else "all from random weights"
-    threads = f", {recipe['threads']} CPU threads" if recipe["threads"] else ""
+    threads = f", {count(recipe['threads'], 'CPU thread')}" if recipe["threads"] else ""
     return (
         f"{recipe['data']} ({images} images); {start}; {train}; last checkpoint; {recipe['device']}{threads}; "
         f"Ultralytics {recipe['ultralytics']}, PyTorch {recipe['torch']}, yolo-attn {recipe['yolo-attn']}."
