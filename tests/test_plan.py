@@ -66,14 +66,23 @@ def test_bad_arguments(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_model_that_does_not_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broken candidate would be found after the runs of all others."""
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("Residual, [DAttention, {num_heads: 7}]", "num_heads"),
+        ("nn.Conv2d, [7, 7, 1]", "channels"),  # fails when it runs
+        ("nn.MultiheadAttention, [10, 3]", "embed_dim must be divisible"),  # a bare assert
+    ],
+)
+def test_a_model_that_does_not_build(row: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken candidate would be found after the runs of all others, or end in a traceback."""
     monkeypatch.chdir(tmp_path)
     text = document.dump(yolo_attn.insert("yolov8n.yaml", "DAttention", "sppf"))
-    (tmp_path / "yolov8n-mine.yaml").write_text(text.replace("[DAttention]", "[DAttention, {num_heads: 7}]"))
-    with pytest.raises(ValueError, match=r"models: yolov8n-mine: .*num_heads"):
+    assert "Residual, [DAttention]" in text
+    (tmp_path / "yolov8n-mine.yaml").write_text(text.replace("Residual, [DAttention]", row))
+    with pytest.raises(ValueError, match=f"models: yolov8n-mine: .*{message}") as raised:
         yolo_attn.compare(**{**GIVEN, "models": "yolov8n.yaml,yolov8n-mine.yaml"})
-    assert not (tmp_path / "runs").exists()
+    assert "\n" not in str(raised.value) and not (tmp_path / "runs").exists()
 
 
 def test_values_of_a_command_line() -> None:

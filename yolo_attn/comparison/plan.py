@@ -139,10 +139,12 @@ def plan(
     built = {}
     arms = []
     for name, d in dictionaries.items():
-        model, kept = _build(name, {**d, "nc": len(dataset.names)}, source)
+        try:
+            model, kept = _build({**d, "nc": len(dataset.names)}, source)
+            cost = parameters(model), round(flops(model, train.get("imgsz", DEFAULT_CFG_DICT["imgsz"])), 3)
+        except Exception as error:  # whatever a module raises that is built or run
+            raise ValueError(f"models: {name}: {' '.join(str(error).split()) or type(error).__name__}") from error
         built[name] = model
-        size = train.get("imgsz", DEFAULT_CFG_DICT["imgsz"])
-        cost = parameters(model), round(flops(model, size), 3)
         freeze = tuple(_frozen(train.get("freeze"), model))
         arms.append(Arm(name, document.dump(_one_scale(d)), *roles[name], *cost, kept, freeze))
     recipe = _recipe(dataset, path, train, machine)
@@ -241,13 +243,10 @@ def _source(pretrained: str | Path | None) -> tuple[Any, str]:
     return yolo.model, str(Path(str(yolo.ckpt_path)).resolve())
 
 
-def _build(name: str, d: Mapping[str, Any], source: Any) -> tuple[Any, int]:
+def _build(d: Mapping[str, Any], source: Any) -> tuple[Any, int]:
     """The model with the pretrained weights, and how many of the checkpoint's tensors found their place."""
-    try:
-        host.measure(d)
-        model = host.build(d)
-    except ValueError as error:
-        raise ValueError(f"models: {name}: {error}") from error
+    host.measure(d)
+    model = host.build(d)
     if source is None:
         return model, 0
     model.load(source, verbose=False)
