@@ -232,7 +232,7 @@ def other_backbone() -> dict:
 
 
 @pytest.mark.parametrize("candidate, message", [
-    (lambda: host.load_yaml("yolov8s.yaml"), "control: yolov8s.yaml has no inserted or replaced rows.* leave it out"),
+    (lambda: host.load_yaml("yolov8s.yaml"), "control: yolov8s.yaml has no inserted or replaced rows.* Leave it out"),
     (lambda: BASE, "control: yolov8n.yaml has no inserted"),
     (other_backbone, r"control: yolo11n.yaml must be the baseline with .* from row 2 \(C3k2\) on. Leave it out"),
 ])  # fmt: skip
