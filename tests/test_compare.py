@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ import yolo_attn
 from yolo_attn import document
 
 from .comparison import COMMAND, MODELS, RECIPE, prepare, rows, weights, workers
+from .models import WEIGHTS
 
 BOMB = """
 import torch
@@ -94,37 +96,43 @@ def test_the_same_command_does_nothing_more(place: Path, tmp_path: Path) -> None
     assert before == ((folder / "results.csv").read_bytes(), (folder / "summary.md").read_bytes())
 
 
-def killed(command: list[str], cwd: Path, folder: Path, times: int, seed: int) -> int:
-    """Start a command again and again and kill it; at last let it finish. Returns how often it was really killed."""
-    moments, hits = random.Random(seed), 0
+def killed(command: list[str], cwd: Path, folder: Path, moments: Iterator[float], times: int) -> None:
+    """Start a command again and again and kill it, as often as is said; at last let it finish."""
     for _ in range(times):
         process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(moments.uniform(2, 40))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            hits += 1
+        with pytest.raises(subprocess.TimeoutExpired):  # or it ends before its moment has come
+            process.wait(next(moments))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
         deadline = time.monotonic() + 20
         while (left := workers(folder)) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not left, "a run lives on without its comparison"
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    return hits
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kills by signal")
-@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_kills_change_nothing(place: Path, tmp_path: Path, times: int) -> None:
+@pytest.mark.parametrize(("times", "seeds"), [(2, 2), pytest.param(20, 8, marks=pytest.mark.slow)])
+def test_kills_change_nothing(place: Path, tmp_path: Path, times: int, seeds: int) -> None:
     """An interrupted comparison would have other results than an uninterrupted one, or leave processes behind."""
     shutil.copy(place / "start.pt", tmp_path)
-    folder = tmp_path / "runs/compare/done"
-    command = [*COMMAND, f"models={MODELS}", *RECIPE, "control=true", "name=done"]
-    assert killed(command, tmp_path, folder, times, seed=times)
-    assert rows(folder) == rows(place / "runs/compare/done")
-    assert weights(folder) == weights(place / "runs/compare/done")
-    tables = [re.split(r"\n## ", (where / "runs/compare/done/summary.md").read_text()) for where in (tmp_path, place)]
+    folder, calm = tmp_path / "runs/compare/done", place / "runs/compare/done"
+    command = [*COMMAND, f"models={MODELS}", "control=true"]
+    if seeds == 2:
+        command += RECIPE
+    else:  # longer runs, which score
+        start = WEIGHTS if WEIGHTS.exists() else "start.pt"
+        command += ["data=shapes.yaml", "epochs=2", "imgsz=96", "batch=8", "fraction=0.2", f"pretrained={start}"]
+        command.append(f"seeds={seeds}")
+        calm = tmp_path / "runs/compare/calm"
+        assert subprocess.run([*command, "name=calm"], cwd=tmp_path).returncode == 0
+    drawn = random.Random(times)
+    killed([*command, "name=done"], tmp_path, folder, iter(lambda: drawn.uniform(2, 16), None), times)
+    assert rows(folder) == rows(calm) and len(rows(folder)) == 3 * seeds
+    assert weights(folder) == weights(calm)
+    tables = [re.split(r"\n## ", (where / "summary.md").read_text().partition("\n")[2]) for where in (folder, calm)]
+    tables = [[part.replace("name=calm", "name=done") for part in table] for table in tables]
     assert tables[0][0] == tables[1][0] and tables[0][2] == tables[1][2]  # 1 has times and memory
 
 
