@@ -240,6 +240,8 @@ def test_report_again(tmp_path: Path) -> None:
     for _ in range(2):
         (row,) = yolo_attn.report(*sorted(tmp_path.iterdir()))
         assert row["difference"] == pytest.approx(0.01) and (tmp_path / "pooled" / "summary.md").exists()
+    with pytest.raises(FileNotFoundError, match="pooled holds no comparison"):
+        yolo_attn.report(tmp_path / "pooled")
     yolo_attn.report(tmp_path / "one", out=tmp_path / "elsewhere")
     assert (tmp_path / "elsewhere" / "summary.png").exists() and not list((tmp_path / "elsewhere").glob("*.csv"))
     assert (tmp_path / "elsewhere" / "summary.md").read_text().startswith("# one: 2 models")

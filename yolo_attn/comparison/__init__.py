@@ -17,8 +17,8 @@ def report(*folders: str | Path, out: str | Path | None = None) -> list[dict[str
 
     Args:
         *folders: Result folders, runs/compare/<name>.
-        out: Folder for what is drawn, of several together; by default the result folder itself, and for several
-            `pooled` beside the first one.
+        out: Folder for what is drawn; by default the result folder itself, or for several together `pooled` beside
+            the first one.
 
     Returns:
         The summary of one folder as `compare` returns it; of several, one row per model that all have.
@@ -33,7 +33,8 @@ def report(*folders: str | Path, out: str | Path | None = None) -> list[dict[str
         raise ValueError("a result folder must be given, such as runs/compare/my. Give one or several.")
     if len({Path(folder).resolve() for folder in folders}) < len(folders):
         raise ValueError("a result folder is given twice, and would count twice. Give it once.")
-    paths = [path for folder in folders if not _is_pooled(path := Path(folder))]  # *, say, means that one too
+    given = [Path(folder) for folder in folders]
+    paths = [path for path in given if not _is_pooled(path)] or given  # runs/compare/* means the pooled one too
     if len(paths) == 1:
         return write(paths[0], Path(out) if out else None)[1]
     found = [write(path)[0] for path in paths]
