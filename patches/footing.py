@@ -44,7 +44,7 @@ def is_finite(trainer: Any) -> bool:
 
 def distinct(files: Sequence[str]) -> bool:
     """Whether Ultralytics' predictions tell images apart, of which they have the names without folder and ending."""
-    return len({_image(Path(file).stem) for file in files}) == len(files)
+    return len(_index(files)) == len(files)
 
 
 def detections(validator: Any) -> tuple[NDArray, NDArray, list[str]] | None:
@@ -57,9 +57,9 @@ def detections(validator: Any) -> tuple[NDArray, NDArray, list[str]] | None:
     """
     labels = sorted(validator.dataloader.dataset.labels, key=lambda label: label["im_file"])
     files = [label["im_file"] for label in labels]
-    if not distinct(files):
+    index = _index(files)
+    if len(index) < len(files):
         return None
-    index = {_image(Path(file).stem): i for i, file in enumerate(files)}
     classes = {number: c for c, number in enumerate(validator.class_map)}
     predicted = [
         (index[_image(each["image_id"])], classes[each["category_id"]], *_corners(each["bbox"]), each["score"])
@@ -72,6 +72,10 @@ def detections(validator: Any) -> tuple[NDArray, NDArray, list[str]] | None:
         corners = np.concatenate((centre - size / 2, centre + size / 2), 1) * (w, h, w, h)
         true.append(np.column_stack((np.full(len(corners), i), label["cls"].reshape(-1), corners)))
     return np.array(predicted, float).reshape(-1, 7), np.concatenate(true).reshape(-1, 6), files
+
+
+def _index(files: Sequence[str]) -> dict[str | int, int]:
+    return {_image(Path(file).stem): i for i, file in enumerate(files)}
 
 
 def _image(name: str | int) -> str | int:

@@ -17,6 +17,7 @@ from ultralytics.utils import LOGGER
 
 from ..patches import footing
 from .ap import SIZES
+from .formats import one_line
 
 MEASURED = ("val", "test")
 
@@ -65,7 +66,7 @@ def check_data(data: str | Path, task: str, train: Mapping[str, Any]) -> Data:
     try:
         found = check_det_dataset(str(data))
     except (FileNotFoundError, RuntimeError, SyntaxError, ConnectionError) as error:
-        raise FileNotFoundError(f"data: {data}: {_one_line(error)}") from error
+        raise FileNotFoundError(f"data: {data}: {one_line(error)}") from error
     cfg: Any = get_cfg(overrides={"task": task, **train})
     images = {}
     digest = hashlib.sha256()
@@ -76,7 +77,7 @@ def check_data(data: str | Path, task: str, train: Mapping[str, Any]) -> Data:
             dataset: Any = build_yolo_dataset(cfg, found[split], 1, found, mode="val")
             labels = dataset.labels
         except (FileNotFoundError, RuntimeError, ValueError, AssertionError) as error:
-            raise ValueError(f"data: {split} of {data}: {_one_line(error)}") from error
+            raise ValueError(f"data: {split} of {data}: {one_line(error)}") from error
         if not any(len(label["cls"]) for label in labels):
             if split == "test":  # public test sets often have no labels
                 continue
@@ -109,7 +110,3 @@ def _digest(labels: Sequence[Mapping[str, Any]], digest: Any) -> None:
                 digest.update(label[part].tobytes())
         for segment in label.get("segments", ()):
             digest.update(segment.tobytes())
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

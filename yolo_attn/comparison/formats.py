@@ -1,4 +1,4 @@
-"""Numbers as the summary of a comparison writes them."""
+"""Numbers as the summary of a comparison writes them, and messages in one line."""
 
 from __future__ import annotations
 
@@ -30,3 +30,7 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
 def number(form: str, *values: float | None) -> str:
     """Numbers in a format, or nothing where one isn't known."""
     return NONE if None in values else form.format(*values)
+
+
+def one_line(error: BaseException | str) -> str:
+    return " ".join(str(error).split())

@@ -21,6 +21,7 @@ from ..places import several
 from ..registry import suggest
 from .control import control as control_of
 from .datasets import Data, check_data
+from .formats import one_line
 from .machine import Machine
 
 OURS = {
@@ -143,13 +144,13 @@ def plan(
             model, kept = _build({**d, "nc": len(dataset.names)}, source)
             cost = parameters(model), round(flops(model, train.get("imgsz", DEFAULT_CFG_DICT["imgsz"])), 3)
         except Exception as error:  # whatever a module raises that is built or run
-            raise ValueError(f"models: {name}: {' '.join(str(error).split()) or type(error).__name__}") from error
+            raise ValueError(f"models: {name}: {one_line(error) or type(error).__name__}") from error
         built[name] = model
         freeze = tuple(_frozen(train.get("freeze"), model))
         arms.append(Arm(name, document.dump(_one_scale(d)), *roles[name], *cost, kept, freeze))
     recipe = _recipe(dataset, path, train, machine)
     tensors = len(source.state_dict()) if source is not None else 0
-    return Plan(tuple(arms), seeds, "".join(asked), recipe, train, dataset, path, tensors, machine, built)
+    return Plan(tuple(arms), seeds, asked[0] if asked else "", recipe, train, dataset, path, tensors, machine, built)
 
 
 def _checked(train: Mapping[str, Any]) -> dict[str, Any]:

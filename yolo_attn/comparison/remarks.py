@@ -35,8 +35,8 @@ def remarks(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
             said.append(f"{row['failed']} of the runs of {row['model']} failed; results.csv says why.")
         if row["resumed"]:
             said.append(f"{row['resumed']} of the runs of {row['model']} were resumed after an interruption.")
-    if hidden := sorted({name for name, _ in c.rows} - {m["name"] for m in c.models}):
-        said.append(f"results.csv also holds runs of {', '.join(hidden)}, which are not shown here.")
+    if c.hidden:
+        said.append(f"results.csv also holds runs of {', '.join(c.hidden)}, which are not shown here.")
     if more := sum(seed >= c.arguments["seeds"] for _, seed in c.rows):
         said.append(f"results.csv also holds {more} runs of other seeds, which are not counted here.")
     return said
@@ -64,8 +64,8 @@ def _limits(c: Comparison, row: Row, better: str) -> str:
         said += " on these images, which are too few to say so of others"
     if c.control(row["model"]) != c.baseline and row["control_low"] is not None:
         to = f"its control ({interval(row['control_difference'], row['control_low'], row['control_high'])})"
-        same = row["control_low"] <= 0 <= row["control_high"] or (row["control_difference"] > 0) != (better == "better")
-        said += f"; not shown to be {better} than {to}" if same else f", and {better} than {to}"
+        is_shown = row["control_low"] > 0 if better == "better" else row["control_high"] < 0
+        said += f", and {better} than {to}" if is_shown else f"; not shown to be {better} than {to}"
     return said
 
 

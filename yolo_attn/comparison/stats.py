@@ -102,12 +102,17 @@ def permutation(a: Scores, b: Scores, limit: int = LIMIT, seed: int = 0) -> floa
     n, tie = len(a), 1e-12 * np.abs(scores).max()
     scores -= scores.mean()
     observed = abs(scores[:n].sum())
-    if math.comb(scores.size, n) <= limit:
+    if is_exact(n, len(b), limit):
         sums = np.array(list(itertools.combinations(scores, n))).sum(1)
     else:
         drawn = np.random.default_rng(seed).permuted(np.tile(scores, (limit, 1)), axis=1)
         sums = np.append(drawn[:, :n].sum(1), observed)
     return float(np.mean(np.abs(sums) >= observed - tie))
+
+
+def is_exact(n_a: int, n_b: int, limit: int = LIMIT) -> bool:
+    """Whether `permutation` goes through all relabelings of arms of these sizes."""
+    return math.comb(n_a + n_b, n_a) <= limit
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -141,10 +146,9 @@ def smallest_p(n_a: int, n_b: int, tests: int = 1) -> float:
     """
     for name, count in (("n_a", n_a), ("n_b", n_b), ("tests", tests)):
         _check_count(name, count)
-    relabelings = math.comb(n_a + n_b, n_a)
-    if relabelings > LIMIT:
+    if not is_exact(n_a, n_b):
         return min(1.0, tests / (LIMIT + 1))
-    return min(1.0, tests * (2 if n_a == n_b else 1) / relabelings)  # arms of one size can change places
+    return min(1.0, tests * (2 if n_a == n_b else 1) / math.comb(n_a + n_b, n_a))  # arms of one size can change places
 
 
 def seeds_needed(tests: int = 1, alpha: float = 0.05) -> int:

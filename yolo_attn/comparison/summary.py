@@ -69,8 +69,13 @@ class Comparison:
     @property
     def others(self) -> list[str]:
         """The candidates whose tests are corrected for one another, those that are no longer compared among them."""
-        dropped = {name for name, _ in self.rows if not name.endswith("-control")} - {m["name"] for m in self.models}
-        return [name for name in (*self.candidates, *sorted(dropped)) if name not in self.asked]
+        dropped = [name for name in self.hidden if not name.endswith("-control")]
+        return [name for name in (*self.candidates, *dropped) if name not in self.asked]
+
+    @property
+    def hidden(self) -> list[str]:
+        """The models that have runs and are no longer compared."""
+        return sorted({name for name, _ in self.rows} - {model["name"] for model in self.models})
 
     def yaml(self, name: str) -> Path:
         """The file of a model."""
@@ -120,14 +125,16 @@ def summary(comparison: Comparison) -> list[dict[str, Any]]:
         latency_iqr_ms, latency_ratio, peak_mib, train_s. Accuracy is from 0 to 1; what isn't known is None.
     """
     c = comparison
-    rows = [_row(c, model) for model in c.models]
-    by_name = {row["model"]: row for row in rows}
+    p = {name: _p(c, name) for name in (*c.asked, *c.others)}
+    rows = [_row(c, model, p.get(model["name"])) for model in c.models]
     for tested in (c.asked, c.others):
         if tested and reachable(c, tested):
-            adjusted = stats.holm([1.0 if (p := _p(c, name)) is None else p for name in tested])
-            for name, p in zip(tested, adjusted, strict=True):
-                if name in by_name and by_name[name]["p"] is not None:
-                    by_name[name]["p_adjusted"] = p
+            adjusted = dict(
+                zip(tested, stats.holm([1.0 if (own := p[n]) is None else own for n in tested]), strict=True)
+            )
+            for row in rows:
+                if row["p"] is not None:
+                    row["p_adjusted"] = adjusted.get(row["model"], row["p_adjusted"])
     return rows
 
 
@@ -138,7 +145,7 @@ def reachable(comparison: Comparison, tested: Sequence[str]) -> bool:
     return any(n and base and stats.smallest_p(n, base, len(tested)) <= ALPHA for n in sizes)
 
 
-def _row(c: Comparison, model: Mapping[str, Any]) -> dict[str, Any]:
+def _row(c: Comparison, model: Mapping[str, Any], p: float | None) -> dict[str, Any]:
     name = model["name"]
     scores, base = c.scores(name), c.scores(c.baseline)
     runs = c.runs(name)
@@ -154,8 +161,7 @@ def _row(c: Comparison, model: Mapping[str, Any]) -> dict[str, Any]:
     }
     compared = bool(scores and base) and name != c.baseline
     row |= _difference(scores, base, "") if compared else dict.fromkeys(("difference", "low", "high"))
-    row["p"] = _p(c, name) if model["role"] == "candidate" else None
-    row["p_adjusted"] = None
+    row |= {"p": p, "p_adjusted": None}
     row["image_low"], row["image_high"] = _image_interval(c, name) if compared else (None, None)
     against = c.scores(control) if (control := c.control(name)) and model["role"] == "candidate" else []
     keys = ("control_difference", "control_low", "control_high")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -152,9 +151,9 @@ def _notes(c: Comparison, rows: Sequence[Row]) -> str:
 def _tests(c: Comparison) -> str:
     """What the p-values are."""
     base = len(c.scores(c.baseline))
-    drawn = any(math.comb(base + len(c.scores(name)), base) > stats.LIMIT for name in c.candidates)
+    exact = all(stats.is_exact(base, len(c.scores(name))) for name in c.candidates)
     said = "p is that of a permutation test of the mean against the baseline's, over "
-    said += f"{stats.LIMIT:,} relabelings of the runs drawn at random" if drawn else "all relabelings of the runs"
+    said += "all relabelings of the runs" if exact else f"{stats.LIMIT:,} relabelings of the runs drawn at random"
     if len(c.others) > 1:
         said += f", corrected for {len(c.others)} candidates by Holm's method"
         said += f"; that of {c.asked[0]}, asked about beforehand, is not" if c.asked else ""

@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from .formats import one_line
 from .train import Job, RunFailed, train
 
 WAIT_S = 60  # for a process of a killed comparison that is about to notice it
@@ -42,7 +43,7 @@ def attempt(job: Job, folder: Path) -> dict[str, Any]:
 
 def failed(job: Job, error: BaseException | str) -> dict[str, Any]:
     """The row of a run that failed."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     known = isinstance(error, (RunFailed, str))
     reason = text if known else f"{type(error).__name__}: {text}"
     return {"model": job.model, "seed": job.seed, "status": "failed", "reason": reason}
