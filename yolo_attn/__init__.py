@@ -13,12 +13,12 @@ if not Path(__path__[0], "patches").is_dir():  # a checkout keeps cfg/ and patch
     __path__.append(str(Path(__path__[0]).parent))
 
 from . import modules
-from .modules import clips
+from .modules import clips, export_safe
 from .patches import apply
 from .registry import Spec, get, names, register
 
 _LATER = {"insert": "edit", "remove": "edit", "replace": "edit", "compare": "comparison", "report": "comparison"}
-__all__ = ["Spec", "__version__", "clips", "get", "modules", "names", "register", *_LATER]
+__all__ = ["Spec", "__version__", "clips", "export_safe", "get", "modules", "names", "register", *_LATER]
 
 apply()
 

@@ -1,6 +1,7 @@
 """The mechanisms: one file per paper. Importing this package registers them."""
 
 from ._clips import clips
+from ._export import export_safe
 from .aff import AFF, DAF, MS_CAM, iAFF
 from .cross_scale_embed import CrossScaleEmbed
 from .crossformer import CrossFormerBlock, CrossFormerStage
@@ -48,5 +49,6 @@ __all__ = [
     "ShiftWindowAttention",
     "SparseLocalPatch",
     "clips",
+    "export_safe",
     "iAFF",
 ]

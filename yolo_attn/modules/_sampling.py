@@ -1,15 +1,33 @@
-"""Bilinear sampling: the one place that calls grid_sample."""
+"""Bilinear sampling: the one place that calls grid_sample, and its twin made of plain gathers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
+
+from ._export import is_export_safe
+
+
+def gathers(x: Tensor) -> bool:
+    """Whether maps are to be sampled by gathers, whose gradient, unlike grid_sample's on CUDA, can be deterministic."""
+    return is_export_safe() or (x.is_cuda and torch.are_deterministic_algorithms_enabled())
 
 
 def at_least_float32(x: Tensor) -> Tensor:
     """Half precision as float32, anything wider as it is: coordinates need more than 11 bits."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def divided(points: Tensor, *sizes: float) -> Tensor:
+    """Points (..., n), each of the n coordinates divided by its own number.
+
+    Numbers that stem from the size of a map stay symbols in an exported graph, where a tensor of them is a constant.
+    """
+    return torch.stack([p / n for p, n in zip(points.unbind(-1), sizes, strict=True)], -1)
 
 
 def sample(x: Tensor, points: Tensor, align_corners: bool = True) -> Tensor:
@@ -25,8 +43,14 @@ def sample(x: Tensor, points: Tensor, align_corners: bool = True) -> Tensor:
         Samples (B, C, h, w) in the type of x.
     """
     wide = at_least_float32(x)
-    grid = points.flip(-1).to(wide.dtype)
-    return F.grid_sample(wide, grid, padding_mode="zeros", align_corners=align_corners).to(x.dtype)
+    points = points.to(wide.dtype)
+    if gathers(x):
+        y, x_ = (
+            (p + 1) * (n - 1) / 2 if align_corners else ((p + 1) * n - 1) / 2
+            for p, n in zip(points.unbind(-1), x.shape[2:], strict=True)
+        )
+        return gather(wide, y, x_).to(x.dtype)
+    return F.grid_sample(wide, points.flip(-1), padding_mode="zeros", align_corners=align_corners).to(x.dtype)
 
 
 def sample_pixels(x: Tensor, points: Tensor) -> Tensor:
@@ -42,3 +66,55 @@ def sample_pixels(x: Tensor, points: Tensor) -> Tensor:
     y, x_ = at_least_float32(points).unbind(-1)
     h, w = x.shape[2:]
     return sample(x, torch.stack([(2 * y + 1) / h - 1, (2 * x_ + 1) / w - 1], -1), align_corners=False)
+
+
+def sample_windows(
+    x: Tensor,
+    offset: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+) -> Tensor:
+    """Sample the window of a convolution around each of its results, every point of it moved by an offset.
+
+    Args:
+        x: Maps (B, C, H, W); outside the map is zero.
+        offset: Moves in pixels (B, 2 K, h, w), y and x in turn for each of the K points of the window.
+        kernel_size, stride, padding, dilation: Those of the convolution, height and width each.
+
+    Returns:
+        Samples (B, C, K, h, w) in the type of x.
+    """
+    moves = rearrange(at_least_float32(offset), "b (k yx) h w -> b k h w yx", yx=2)
+    h, w = offset.shape[2:]
+    y, x_ = (
+        torch.arange(n, device=x.device, dtype=moves.dtype) * s
+        + (torch.arange(k, device=x.device, dtype=moves.dtype) * d - p).unsqueeze(1)
+        for n, k, s, p, d in zip((h, w), kernel_size, stride, padding, dilation, strict=True)
+    )  # kh h and kw w
+    grid = torch.stack(torch.broadcast_tensors(y[:, None, :, None], x_[None, :, None, :]), -1)  # kh kw h w 2
+    points = grid.flatten(0, 1) + moves
+    return sample_pixels(x, points.flatten(1, 2)).unflatten(2, (moves.shape[1], h))
+
+
+def gather(x: Tensor, y: Tensor, x_: Tensor) -> Tensor:
+    """Bilinear samples (B, C, h, w) of maps (B, C, H, W) at points in pixels, (B, h, w) each, by gathers and products.
+
+    Outside the map is zero; 0 is the centre of the first pixel.
+    """
+    batch, channels, height, width = x.shape
+    pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
+    first = torch.arange(batch, device=x.device)[:, None, None] * (height * width)
+    y, x_ = y.clamp(-1, height), x_.clamp(-1, width)  # zero beyond too; an index needs a bound
+    top, left = y.floor(), x_.floor()
+    below, right = y - top, x_ - left
+    rows = ((top.long(), 1 - below), (top.long() + 1, below))
+    columns = ((left.long(), 1 - right), (left.long() + 1, right))
+    out = x.new_zeros(())
+    for row, high in rows:
+        for column, wide in columns:
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            index = first + row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+            out = out + pixels[index] * (high * wide * inside).unsqueeze(-1)
+    return out.permute(0, 3, 1, 2)

@@ -9,6 +9,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from ._export import exporting
+
 
 @dataclass(frozen=True)
 class Groups:
@@ -37,10 +39,15 @@ class Groups:
         top, left = (y // 2, x // 2) if self.split_padding else (0, 0)
         return left, x - left, top, y - top
 
+    @property
+    def padded(self) -> bool:
+        """Whether to pad; what is being exported always is, by no row where none is needed, to suit other sizes too."""
+        return exporting() or any(self.padding)
+
     def split(self, x: Tensor) -> Tensor:
         """Maps (B, H, W, C), padded with zeros, as groups (B, groups, gh gw, C); members in the order of the map."""
         left, right, top, bottom = self.padding
-        if any(self.padding):
+        if self.padded:
             x = F.pad(x, (0, 0, left, right, top, bottom))
         if self.shift:
             x = x.roll((-self.shift, -self.shift), (1, 2))
@@ -55,11 +62,11 @@ class Groups:
 
     def join(self, groups: Tensor) -> Tensor:
         """The inverse of split: groups (B, groups, gh gw, C) as maps (B, H, W, C) without the padding."""
-        (h, w), (left, _, top, bottom) = self.size, self.padding
+        left, right, top, bottom = self.padding
         x = rearrange(
             groups,
             "b (rh rw ih iw) (gh gw) c -> b (rh gh ih) (rw gw iw) c",
-            rh=(h + top + bottom) // (self.group[0] * self.interval),
+            rh=(self.size[0] + top + bottom) // (self.group[0] * self.interval),
             ih=self.interval,
             iw=self.interval,
             gh=self.group[0],
@@ -67,11 +74,11 @@ class Groups:
         )
         if self.shift:
             x = x.roll((self.shift, self.shift), (1, 2))
-        return x[:, top : top + h, left : left + w]
+        return F.pad(x, (0, 0, -left, -right, -top, -bottom)) if self.padded else x
 
     def real(self, device: torch.device) -> Tensor | None:
         """Which members are positions of the map and not padding, (groups, gh gw), or None where all are."""
-        if not any(self.padding):
+        if not self.padded:
             return None
         inside = torch.ones(1, *self.size, 1, dtype=torch.bool, device=device)
         return self.split(inside)[0, ..., 0]

@@ -130,12 +130,13 @@ class CrossFormerBlock(nn.Module):
 
     def groups(self, size: tuple[int, int]) -> Groups:
         """The groups of a map of height and width `size`."""
-        if min(size) <= self.group_size:
+        if size[0] <= self.group_size or size[1] <= self.group_size:
             group = size if self.detection else (min(size), min(size))
             return Groups(size, group, split_padding=self.split_padding)
         interval = self.interval
         if self.adaptive_interval:
-            interval = -(-(max(size) if self.detection else size[0]) // self.group_size)
+            side = max(size) if self.detection else size[0]
+            interval = (side + self.group_size - 1) // self.group_size
         group = (self.group_size, self.group_size)
         return Groups(size, group, interval if self.long_distance else 1, self.split_padding)
 

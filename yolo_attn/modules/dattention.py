@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ..registry import register
 from ._checks import boolean, divisible, heads, number, one_of, pair, positive
-from ._sampling import at_least_float32, sample
+from ._sampling import at_least_float32, divided, sample
 
 POSITION_ENCODINGS = ("dwc", "fixed", "log_cpb", "table", "none")
 
@@ -184,8 +184,7 @@ class DAttention(nn.Module):
         reference = self._reference(q, h, w)
         if self.offset_range < 0:
             return (offset + reference).clamp(-1, 1), reference
-        cell = offset.new_tensor([1 / max(h - 1, 1), 1 / max(w - 1, 1)])
-        return offset.tanh() * cell * self.offset_range + reference, reference
+        return divided(offset.tanh() * self.offset_range, max(h - 1, 1), max(w - 1, 1)) + reference, reference
 
     def _reference(self, x: Tensor, h: int, w: int) -> Tensor:
         """The regular grid (B g, h, w, 2): cell centres over h - 1, as the official weights were trained with."""

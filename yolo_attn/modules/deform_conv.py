@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..registry import register
 from ._checks import boolean, divisible, number, positive
 from ._norm import LenientSequential, batch_norm
-from ._sampling import at_least_float32
+from ._sampling import at_least_float32, gathers, sample_windows
 
 PAPER = "arXiv:1811.11168"
 
@@ -39,12 +41,36 @@ def deform_conv2d(
     Returns:
         Maps (B, C2, h, w) in the type of x.
     """
-    from torchvision import ops  # costs a second, which only models with such a layer are to pay
-
     wide = at_least_float32(x)
     offset = offset.nan_to_num()  # the operator reads memory at random where a tap is at NaN: it crashes
-    moves, kernels, constant, factor = (t if t is None else t.to(wide.dtype) for t in (offset, weight, bias, mask))
-    return ops.deform_conv2d(wide, moves, kernels, constant, stride, padding, dilation, factor).to(x.dtype)
+    moves, kernels = offset.to(wide.dtype), weight.to(wide.dtype)
+    constant, factor = (t if t is None else t.to(wide.dtype) for t in (bias, mask))
+    window = [(n, n) if isinstance(n, int) else n for n in (stride, padding, dilation)]
+    if gathers(x) or torch.onnx.is_in_onnx_export():  # ONNX has the operation from opset 19 on, PyTorch's exporter not
+        return _from_samples(wide, moves, kernels, constant, factor, *window).to(x.dtype)
+    return _operator()(wide, moves, kernels, constant, *window, factor).to(x.dtype)
+
+
+def _operator() -> Callable[..., Tensor]:
+    """torchvision's; its import costs a second, which only models with such a layer are to pay."""
+    from torchvision import ops
+
+    return ops.deform_conv2d
+
+
+def _from_samples(
+    x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, *window: Sequence[int]
+) -> Tensor:
+    """The same from bilinear samples of all taps, (B, C1 K, h, w) in memory."""
+    taps = weight.shape[2] * weight.shape[3]
+    groups = offset.shape[1] // (2 * taps)
+    by_group = rearrange(x, "b (g c) h w -> (b g) c h w", g=groups)
+    moves = rearrange(offset, "b (g k) h w -> (b g) k h w", g=groups)
+    samples = sample_windows(by_group, moves, weight.shape[2:], *window)
+    if mask is not None:
+        samples = samples * rearrange(mask, "b (g k) h w -> (b g) 1 k h w", g=groups)
+    columns = rearrange(samples, "(b g) c k h w -> b (g c k) h w", g=groups)
+    return F.conv2d(columns, weight.flatten(1)[..., None, None], bias, groups=x.shape[1] // weight.shape[1])
 
 
 @register(
@@ -118,6 +144,7 @@ class DeformConv(nn.Module):
         self.conv_offset = nn.Conv2d(c1, (3 if modulated else 2) * taps, kernel_size, *self.window)
         for parameter in self.conv_offset.parameters():
             nn.init.zeros_(parameter)
+        _operator()  # the first import fails while torch.jit.trace runs
 
     def forward(self, x: Tensor) -> Tensor:
         offset, mask = self.offsets(x)

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from ..registry import register
 from ._checks import boolean, number, one_of, positive
+from ._export import exporting
 from ._roi import spread
-from ._sampling import at_least_float32, sample
+from ._sampling import at_least_float32, divided, sample
 
 QUARTER = math.atanh(0.25)  # of a patch: a box of stride 2 then starts from the first pixel's centre to the last one's
 
@@ -50,7 +51,7 @@ class PointCoder(nn.Module):
         x, y = ((torch.arange(n, dtype=codes.dtype, device=codes.device) + 0.5) / n for n in (w, h))
         move = codes / codes.new_tensor(self.weights)
         move = move.tanh() if self.tanh else move
-        return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1) + move / codes.new_tensor([w, h])
+        return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1) + divided(move, w, h)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         state_dict.pop(f"{prefix}anchor", None)  # the official grid, of one size
@@ -98,7 +99,7 @@ class PointWHCoder(PointCoder):
         size = size if self.wh_bias is None else size + self.wh_bias
         size = (size / codes.new_tensor(self.size_weights)).tanh()
         half = size + (size.relu() - size).detach() if self.reopen else size.relu()
-        half = half / codes.new_tensor([w, h])
+        half = divided(half, w, h)
         return torch.cat([centre - half, centre + half], -1).clamp(0, 1)
 
 
@@ -128,7 +129,7 @@ class PatchEmbed(nn.Module):
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         (k, _), (stride, _) = self.proj.kernel_size, self.proj.stride
         y, x_ = (max(stride * (n - 1) + k - m, 0) for n, m in zip(size, x.shape[2:], strict=True))
-        x = F.pad(x, (x_ // 2, x_ - x_ // 2, y // 2, y - y // 2)) if x_ or y else x
+        x = F.pad(x, (x_ // 2, x_ - x_ // 2, y // 2, y - y // 2)) if exporting() or x_ or y else x
         return self.norm(self.proj(x).permute(0, 2, 3, 1))
 
 
@@ -213,7 +214,7 @@ class DePatch(nn.Module):
         Returns:
             Result (B, c2, h, w), and boxes (B, h, w, 4) as (x1, y1, x2, y2) in the map, which is 0 to 1.
         """
-        size = size or [-(-n // self.stride) for n in x.shape[2:]]
+        size = size or [(n + self.stride - 1) // self.stride for n in x.shape[2:]]
         boxes = self.box_coder(self._codes(x, size))
         points = spread(boxes, self.patch_pixel)
         points = rearrange(2 * points.flip(-1) - 1, "b h w kx ky yx -> b h (w kx ky) yx")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..registry import register
 from ._checks import heads, number, positive
-from ._sampling import at_least_float32, sample
+from ._sampling import at_least_float32, divided, sample
 
 PAPER = "arXiv:2010.04159"
 
@@ -168,10 +168,11 @@ class MSDeformAttn(nn.Module):
         )
         weights = rearrange(self.attention_weights(query), "b q (n lp) -> b q n lp", n=self.num_heads).softmax(-1)
         reference = reference_points[:, :, None, :, None]  # B N 1 L 1 2|4
-        if reference.shape[-1] == 2:
-            unit = 1 / offsets.new_tensor([[w, h] for h, w in shapes])[:, None]  # offsets are in pixels of the map
-        elif reference.shape[-1] == 4:
-            unit = reference[..., 2:] / (2 * self.num_points)  # the last point of the star is on the edge of the box
+        if reference.shape[-1] == 2:  # offsets are in pixels of the map
+            moves = [divided(o, w, h) for o, (h, w) in zip(offsets.unbind(3), shapes, strict=True)]
+            offsets = torch.stack(moves, 3)
+        elif reference.shape[-1] == 4:  # the last point of the star is on the edge of the box
+            offsets = offsets * reference[..., 2:] / (2 * self.num_points)
         else:
             raise ValueError(
                 f"{type(self).__name__}: reference_points must be (x, y) or (x, y, w, h), got {reference.shape[-1]} "
@@ -180,7 +181,7 @@ class MSDeformAttn(nn.Module):
         out = multi_scale_deformable_attention(
             rearrange(value, "b s (n c) -> b s n c", n=self.num_heads),
             shapes,
-            reference[..., :2] + offsets * unit,
+            reference[..., :2] + offsets,
             rearrange(weights, "b q n (l p) -> b q n l p", l=len(shapes)),
         )
         return self.output_proj(out)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..registry import register
 from ._checks import number, positive
 from ._clips import ClipModule
-from ._sampling import at_least_float32, sample_pixels
+from ._sampling import at_least_float32, sample_windows
 from .dat import LayerScale
 
 Pair = int | Sequence[int]
@@ -172,17 +172,8 @@ def _window(
             f"SIFA: offset must have {2 * kernel_size[0] * kernel_size[1]} channels, y and x for each point of the "
             f"window, got {offset.shape[1]}."
         )
-    shift = rearrange(at_least_float32(offset), "n (k yx) h w -> n k h w yx", yx=2)
-    h, w = shift.shape[2:4]
-    axes = [
-        torch.arange(n, device=shift.device, dtype=shift.dtype) * s
-        + (torch.arange(k, device=shift.device, dtype=shift.dtype) * d - p).unsqueeze(1)
-        for n, k, s, p, d in zip((h, w), kernel_size, _pair(stride), _pair(padding), _pair(dilation), strict=True)
-    ]  # K H and K W
-    y = axes[0][:, None, :, None].expand(*kernel_size, h, w)
-    x = axes[1][None, :, None, :].expand(*kernel_size, h, w)
-    positions = torch.stack([y, x], -1).flatten(0, 1) + shift  # N KK H W 2
-    return sample_pixels(at_least_float32(frames), positions.flatten(2, 3)).unflatten(3, (h, w))
+    size = [_pair(each) for each in (stride, padding, dilation)]
+    return sample_windows(at_least_float32(frames), offset, kernel_size, *size)
 
 
 def _correlate(points: Tensor, before: Tensor, weight: Tensor, groups: int = 1) -> Tensor:

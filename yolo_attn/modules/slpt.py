@@ -232,7 +232,8 @@ class SparseLocalPatch(nn.Module):
     def _nearness(self, x: Tensor, points: Tensor) -> Tensor:
         """Bias (B, 1, H W, K) of the attention logits: a Gaussian of the distance, -d^2 / (2 radius^2)."""
         y, x_ = (
-            (torch.arange(n, dtype=points.dtype, device=x.device) + (n == 1) / 2) / max(n - 1, 1) for n in x.shape[2:]
+            (torch.arange(n, dtype=points.dtype, device=x.device) - (n - 1) / 2) / max(n - 1, 1) + 0.5
+            for n in x.shape[2:]
         )  # 0 to 1; one pixel is at 0.5
         pixels = torch.stack(torch.meshgrid(x_, y, indexing="xy"), -1).reshape(1, -1, 1, 2)
         squared = (pixels - points[:, None]).square().sum(-1)[:, None]

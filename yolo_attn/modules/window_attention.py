@@ -77,7 +77,7 @@ class LocalAttention(nn.Module):
         """Bias (windows heads, N, N) of the attention logits, minus infinity where a pair must not meet."""
         table = self.relative_position_bias_table
         bias = rearrange(table[self.relative_position_index], "q k n -> n q k").expand(count, -1, -1, -1)
-        if any(windows.padding) or windows.shift:
+        if windows.padded or windows.shift:
             region = self._regions(windows, table.device)
             bias = bias.masked_fill((region[:, :, None] != region[:, None])[:, None], float("-inf"))
         return bias.flatten(0, 1)
