@@ -42,7 +42,9 @@ def deform_conv2d(
         Maps (B, C2, h, w) in the type of x.
     """
     wide = at_least_float32(x)
-    offset = offset.nan_to_num()  # the operator reads memory at random where a tap is at NaN: it crashes
+    offset = offset.masked_fill(
+        offset.isnan(), 0
+    )  # the operator reads memory at random where a tap is at NaN: it crashes
     moves, kernels = offset.to(wide.dtype), weight.to(wide.dtype)
     constant, factor = (t if t is None else t.to(wide.dtype) for t in (bias, mask))
     window = [(n, n) if isinstance(n, int) else n for n in (stride, padding, dilation)]
