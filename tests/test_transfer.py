@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from yolo_attn import transfer
 from yolo_attn.transfer import Layer, align, first_difference
 
 stock = st.sampled_from(["Conv", "C2f", "Concat", "SPPF"]).map(Layer)
@@ -69,6 +70,26 @@ def test_a_module_in_the_place_of_two_stock_layers() -> None:
 def test_other_heads_belong_together() -> None:
     """A segmentation model would not start from a detection checkpoint."""
     assert align([Layer("Conv"), Layer("Detect")], [Layer("Conv"), Layer("SE", True), Layer("Segment")]) == [0, None, 1]
+
+
+def test_long_models(monkeypatch) -> None:
+    """Weights of a model of 10,000 rows would take hours and all memory, in a table of all pairs of layers."""
+    steps = 0
+
+    def counted(*arguments, stock=transfer._steps):
+        nonlocal steps
+        steps += 1
+        return stock(*arguments)
+
+    monkeypatch.setattr(transfer, "_steps", counted)
+    gate, other = Layer("SE", extra=True), Layer("GCT", extra=True)
+    source = [layer for _ in range(5_000) for layer in (Layer("Conv"), gate)] + [Layer("Detect")]
+    assert align(source, [other, *source]) == [None, *range(10_001)]
+    assert align([gate] * 10_000 + source[-1:], [gate] * 10_000 + source[-1:]) == [*range(10_001)]
+    assert steps < 10 * 10_000
+    monkeypatch.setattr(transfer, "MOST_STEPS", 10_000)
+    assert align([gate] * 10_000 + source[-1:], [other] * 10_000 + source[-1:]) is None
+    assert steps < 20 * 10_000
 
 
 def test_first_difference() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+MOST_STEPS = 250_000  # some seconds
 
 
 @dataclass(frozen=True)
@@ -29,60 +32,73 @@ def align(source: Sequence[Layer], target: Sequence[Layer]) -> list[int | None] 
     """The source layer of each target layer.
 
     Every stock layer must have its counterpart, in order; the last layers, the heads, belong together whatever they
-    are.
-    Registered modules may be new, gone, kept, or in the place of a stock layer that they stand for, or of
-    several of that class in a row, as one of stride 4 is of two convolutions. Of all alignments that keep this, the one
-    with most layers of equal kind is taken, and of those the one that matches early.
+    are. Registered modules may be new, gone, kept, or in the place of a stock layer that they stand for, or of several
+    of that class in a row, as one of stride 4 is of two convolutions. Of all alignments that keep this, the one with
+    most layers of equal kind is taken, and of those the one that matches early.
 
     Args:
         source: Layers of the model that has the weights.
         target: Layers of the model that gets them.
 
     Returns:
-        For each target layer the index of its source, None for a new layer; or None if there is no such alignment.
+        For each target layer the index of its source, None for a new layer; or None if there is no such alignment, or
+        the search is given up, as between models that have five hundred registered modules, all others, in a row.
     """
-    # best[i][j]: number of equal pairs in source[i:], target[j:], or None where they can't be aligned
-    last_s, last_t = len(source) - 1, len(target) - 1
-    best: list[list[int | None]] = [[None] * (len(target) + 1) for _ in range(len(source) + 1)]
-    best[-1][-1] = 0
-    for i in range(len(source), -1, -1):
-        for j in range(len(target), -1, -1):
-            if i <= last_s and j <= last_t:
-                counts = [count for count, _, _ in _steps(source, target, i, j, best)]
-                best[i][j] = max(counts, default=None)
-            elif i <= last_s:
-                best[i][j] = best[i + 1][j] if source[i].extra else None
-            elif j <= last_t:
-                best[i][j] = best[i][j + 1] if target[j].extra else None
-    if best[0][0] is None:
+    end = (len(source), len(target))
+    best: dict[tuple[int, int], int | None] = {end: 0}  # equal pairs from source[i:], target[j:] on; None: no alignment
+    open_ = [(0, 0)]
+    while open_:  # only what can be reached: mostly one way, where a table of all i and j would be quadratic
+        if len(best) > MOST_STEPS:
+            return None
+        at = open_[-1]
+        if at not in best:
+            steps = _steps(source, target, *at)
+            if unknown := [step.to for step in steps if step.to not in best]:
+                open_ += unknown
+                continue
+            best[at] = max((known + step.gain for step in steps if (known := best[step.to]) is not None), default=None)
+        open_.pop()
+    if best[0, 0] is None:
         return None
     pairs: list[int | None] = [None] * len(target)
-    i = j = 0
-    while i <= last_s and j <= last_t:
-        _, di, dj = max(_steps(source, target, i, j, best), key=lambda step: step[0])  # the first of several
-        if di and dj:
-            pairs[j] = i
-        i, j = i + di, j + dj
+    at = (0, 0)
+    while at != end:
+        good = ((best[step.to], step) for step in _steps(source, target, *at))
+        step = next(step for known, step in good if known is not None and known + step.gain == best[at])  # the first
+        if step.pairs:
+            pairs[at[1]] = at[0]
+        at = step.to
     return pairs
 
 
-def _steps(source, target, i: int, j: int, best) -> list[tuple[int, int, int]]:
-    """Possible (equal pairs from here, layers taken from source, layers taken from target)."""
+class _Step(NamedTuple):
+    """One step of an alignment: to which layers it leads, how many equal pairs it makes, and whether it is a pair."""
+
+    to: tuple[int, int]
+    gain: int = 0
+    pairs: bool = False
+
+
+def _steps(source: Sequence[Layer], target: Sequence[Layer], i: int, j: int) -> list[_Step]:
+    """Possible steps from source[i], target[j] on."""
+    if i == len(source) or j == len(target):
+        rest, to = (source[i], (i + 1, j)) if i < len(source) else (target[j], (i, j + 1))
+        return [_Step(to)] if rest.extra else []
     s, t = source[i], target[j]
-    heads = (i == len(source) - 1) and (j == len(target) - 1)
-    steps = []
-    if (s.kind == t.kind and s.extra == t.extra) or heads:
-        steps.append((1, 1, 1))
+    steps, last_s, last_t = [], i == len(source) - 1, j == len(target) - 1
+    if (s.kind == t.kind and s.extra == t.extra) or (last_s and last_t):
+        steps.append(_Step((i + 1, j + 1), 1, True))
+        if not (s.stands_for or t.stands_for or last_s or last_t):
+            return steps  # nothing else is better: whatever one of the two had been paired with is free to be skipped
     elif _stands_for(t, s):
-        steps += [(0, n, 1) for n in _runs(source, i)]
+        steps += [_Step((i + n, j + 1), 0, True) for n in _runs(source, i)]
     elif _stands_for(s, t):
-        steps += [(0, 1, n) for n in _runs(target, j)]
+        steps += [_Step((i + 1, j + n), 0, True) for n in _runs(target, j)]
     if s.extra:
-        steps.append((0, 1, 0))
+        steps.append(_Step((i + 1, j)))
     if t.extra:
-        steps.append((0, 0, 1))
-    rest = [(gain, best[i + di][j + dj], di, dj) for gain, di, dj in steps]
-    return [(gain + more, di, dj) for gain, more, di, dj in rest if more is not None]
+        steps.append(_Step((i, j + 1)))
+    return steps
 
 
 def _stands_for(layer: Layer, stock: Layer) -> bool:
