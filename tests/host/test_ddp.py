@@ -9,8 +9,6 @@ import pytest
 import torch
 from ultralytics import YOLO
 
-from yolo_attn.data import CLASSES, draw_shapes
-
 FOLDER = Path(__file__).parent / "cpu_ddp"
 AUTOLOAD, IMPORT = ("yolo", "1"), ("yolo-attn", "0")
 
@@ -21,12 +19,8 @@ AUTOLOAD, IMPORT = ("yolo", "1"), ("yolo-attn", "0")
     (*IMPORT, "yolov8n-msda.yaml", "loaded"),  # what is sent to the workers is a model, from 8.4.150 on
     (*AUTOLOAD, "yolov8n-iaff.yaml", "new"),  # has parameters that get no gradient
 ])  # fmt: skip
-def test_two_processes(command: str, autoload: str, model: str, start: str, run, tmp_path: Path) -> None:
+def test_two_processes(command: str, autoload: str, model: str, start: str, run, data: Path, tmp_path: Path) -> None:
     """The second GPU would not know the modules, or its model would drift away from that of the first."""
-    draw_shapes(tmp_path / "shapes", train=8, val=2)
-    names = "".join(f"  {i}: {name}\n" for i, name in enumerate(CLASSES))
-    data = tmp_path / "data.yaml"
-    data.write_text(f"path: {tmp_path / 'shapes'}\ntrain: images/train\nval: images/val\nnames:\n{names}")
     if start == "loaded":
         torch.save({"model": YOLO(model).model, "train_args": {}}, tmp_path / "start.pt")
         model = "start.pt"
