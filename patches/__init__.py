@@ -17,14 +17,14 @@ def apply() -> None:
     import ultralytics.nn.tasks
 
     try:
-        from . import ddp, export, lookup, namespace, parser, safe_load, trainer, video, weights
+        from . import ddp, export, lookup, namespace, optim, parser, safe_load, trainer, video, weights
 
         if not _applied:
             for seam in (namespace, safe_load, parser, lookup, weights, ddp):
                 seam.apply()
             _applied = True
-        for later in (trainer, export, video):
-            later.apply()
+        for seam in (trainer, optim, export, video):
+            seam.apply()
     except (AttributeError, ImportError) as error:
         undo()
         raise RuntimeError(

@@ -1,4 +1,4 @@
-"""Training: groups of the optimizer for gates and biases, and lines in the log on what is easily overlooked."""
+"""Training: lines in the log on what is easily overlooked."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import re
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
 from ultralytics.utils import LOGGER, RANK
 
 try:
@@ -17,14 +15,11 @@ try:
 except ModuleNotFoundError:  # in a wheel it lies where Python finds it at its start
     from _yolo_attn_autoload import watch
 
-from ..modules import Residual
-from ..registry import find
 from . import host, weights
 from ._wrap import wrap
 
 NAME = "ultralytics.engine.trainer"
 SUFFIX = {"segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
-GATE_LR_FACTOR = 10.0
 
 
 def apply() -> None:
@@ -34,7 +29,6 @@ def apply() -> None:
         watch(NAME, apply)
     elif not hasattr(trainer.setup_model, "__wrapped__"):
         wrap(trainer, "setup_model", _telling)
-        wrap(trainer, "build_optimizer", _with_own_groups)
 
 
 def _telling(stock: Callable) -> Callable:
@@ -71,28 +65,3 @@ def _frozen(freeze, ours: dict[int, str], rows: int, stand_ins: Collection[int] 
     same = str(host.stock_layers(frozen, ours, rows, stand_ins)).replace(" ", "")
     listed = ", ".join(f"{i} ({name})" for i, name in moving.items())
     return f"freeze={freeze} counts rows, inserted ones too: {listed}. The stock layers alone are freeze={same}."
-
-
-def _with_own_groups(stock: Callable) -> Callable:
-    """Gates learn faster. Biases of registered modules warm up from zero like everything else: many are coordinates,
-    which the rate of up to 0.1 that warm-up begins with for biases would throw out of the map."""
-
-    def build_optimizer(self, model, *args, **kwargs):
-        optimizer = stock(self, model, *args, **kwargs)
-        registered = [m for m in model.modules() if find(type(m))]
-        ours = {id(p) for m in registered for p in m.parameters()}
-        gates = {id(m.gamma) for m in registered if isinstance(m, Residual)}
-        for i, group in enumerate(list(optimizer.param_groups)):
-            _move(optimizer, group, gates, lr=group["lr"] * GATE_LR_FACTOR, weight_decay=0.0)
-            if group.get("param_group", "bias" if i == 0 else "") == "bias":  # the first, where they have no names
-                _move(optimizer, group, ours, param_group="bn")
-        return optimizer
-
-    return build_optimizer
-
-
-def _move(optimizer: Optimizer, group: dict[str, Any], chosen: set[int], **other: Any) -> None:
-    """Give those of a group's parameters whose ids are chosen a group of their own, which differs in `other`."""
-    if moved := [p for p in group["params"] if id(p) in chosen]:
-        group["params"] = [p for p in group["params"] if id(p) not in chosen]
-        optimizer.add_param_group({**group, "params": moved, **other})

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,12 +71,17 @@ def register(cls: Any = None, /, *, name: str | None = None, **about: Any) -> An
         name: The name in YAML rows; the class name by default.
         **about: The other fields of `Spec`: paper, channels, stride, repeats, tiny, identity, stands_for, licence.
 
+    Parameters of a class that are no weights, such as factors per channel and tables of positions, are declared in its
+    body, `no_weight_decay = ("gamma",)`: names of its own parameters, not of those inside its layers, in a tuple or
+    frozenset. They don't decay, and MuSGD doesn't make them orthogonal. It holds for classes of layers inside it too.
+
     Returns:
         The class, unchanged.
 
     Raises:
         TypeError: If what is decorated is no torch.nn.Module class, or its constructor lacks an argument that its
-            channel rule needs, or takes *args, **kwargs or keyword-only arguments.
+            channel rule needs, or takes *args, **kwargs or keyword-only arguments, or no_weight_decay is no tuple or
+            frozenset of strings.
         ValueError: If the name is no plain name or taken by another class, the class is registered under another name,
             or it defines a reserved attribute.
     """
@@ -121,6 +126,7 @@ def _check(spec: Spec) -> None:
         refuse(ValueError, f"channels of {name} must be one of {rules} or a function, got {spec.channels!r}.")
     if taken := sorted(RESERVED & set(vars(cls))):
         refuse(ValueError, f"{name} must not define {', '.join(taken)}, which Ultralytics overwrites. Rename it.")
+    undecayed(cls)
     for parameter in spec.parameters.values():
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
             refuse(
@@ -139,6 +145,21 @@ def _check(spec: Spec) -> None:
             f"{name} must take {needed} arguments: the channels of its input"
             f"{', those of its output' if spec.channels == 'out' else ''}{', the repeats' if spec.repeats else ''}.",
         )
+
+
+def undecayed(cls: type) -> Collection[str]:
+    """The names of own parameters that a class declares as `no_weight_decay`.
+
+    Raises:
+        TypeError: If they are no tuple or frozenset of strings.
+    """
+    names = getattr(cls, "no_weight_decay", ())
+    if not isinstance(names, (tuple, frozenset)) or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            f"{cls.__name__}: no_weight_decay must be a tuple or frozenset of names of own parameters, got {names!r}. "
+            'Write ("gamma",), say.'
+        )
+    return names
 
 
 def subscribe(listener: Callable[[Spec], None]) -> None:

@@ -7,7 +7,7 @@ for one entry in `sys.meta_path`. YOLO_ATTN_AUTOLOAD=0 turns it off.
 import os
 import sys
 
-_waiting = {}  # name of a module -> what to call once it has been imported
+_waiting = {}  # name of a module -> what to call, in turn, once it has been imported
 
 
 class _Finder:
@@ -17,24 +17,25 @@ class _Finder:
     def find_spec(name, path=None, target=None):
         if name not in _waiting:
             return None
-        then = _waiting.pop(name)
+        waiting = _waiting.pop(name)
         if not _waiting:
             sys.meta_path.remove(_Finder)
         for finder in [f for f in sys.meta_path if f is not _Finder and hasattr(f, "find_spec")]:
             spec = finder.find_spec(name, path, target)
             if spec is not None:
                 if hasattr(spec.loader, "exec_module"):
-                    _run_after(spec.loader, then)
+                    _run_after(spec.loader, waiting)
                 return spec
         return None
 
 
-def _run_after(loader, then):
+def _run_after(loader, waiting):
     execute = loader.exec_module
 
     def exec_module(module):
         execute(module)
-        then()
+        for then in waiting:
+            then()
 
     loader.exec_module = exec_module  # of this one loader, which Python made for this module
 
@@ -43,7 +44,9 @@ def watch(name, then):
     """Call `then` once the module `name` has been imported, unless that has begun already."""
     if name in sys.modules:
         return
-    _waiting[name] = then
+    waiting = _waiting.setdefault(name, [])
+    if then not in waiting:
+        waiting.append(then)
     if _Finder not in sys.meta_path:
         sys.meta_path.insert(0, _Finder)
 

@@ -108,3 +108,12 @@ def test_folder_on_the_path_only(run, tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(target)!r}); import yolo_attn; print(yolo_attn.__file__); {BUILD}"
     done = run("python", "-c", code, YOLO_ATTN_AUTOLOAD="0")
     assert str(target) in done.stdout and "built" in done.stdout
+
+
+def test_all_that_wait_for_one_module(run) -> None:
+    """Of two seams in one file of Ultralytics that is imported late, only the last would be applied."""
+    code = (
+        "import yolo_attn; from ultralytics.engine.trainer import BaseTrainer as T; "
+        "print(*(hasattr(f, '__wrapped__') for f in (T.setup_model, T.build_optimizer)))"
+    )
+    assert run("python", "-c", code, YOLO_ATTN_AUTOLOAD="0").stdout.split()[-2:] == ["True", "True"]

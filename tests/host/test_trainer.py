@@ -1,72 +1,12 @@
-"""What the plugin adds to training: faster gates, and lines in the log."""
+"""What the plugin adds to training: lines in the log."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
-import torch
 from ultralytics import YOLO
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.nn.tasks import DetectionModel
 from yolo_attn.patches import host, trainer
-
-from yolo_attn.modules import Residual
-
-
-def optimizer(model: torch.nn.Module, name: str) -> torch.optim.Optimizer:
-    own = SimpleNamespace(
-        args=SimpleNamespace(lr0=0.01, momentum=0.9, warmup_bias_lr=0.1, optimizer=name), data={"nc": 3}
-    )
-    return BaseTrainer.build_optimizer(own, model, name=name, lr=0.01, momentum=0.9, decay=5e-4, iterations=100)
-
-
-@pytest.mark.parametrize("name", ["AdamW", "SGD", "auto"])
-def test_gates_learn_faster(name: str, monkeypatch) -> None:
-    """A gate would stay so small that the module behind it neither acts nor learns."""
-    ours = DetectionModel("yolov8n-dattn-neck.yaml", verbose=False)
-    gates = {id(m.gamma) for m in ours.modules() if isinstance(m, Residual)}
-    groups = optimizer(ours, name).param_groups
-    extended = BaseTrainer.build_optimizer
-    monkeypatch.setattr(BaseTrainer, "build_optimizer", extended.__wrapped__)
-    ordinary = {id(p): g["lr"] for g in optimizer(ours, name).param_groups for p in g["params"]}
-    monkeypatch.setattr(BaseTrainer, "build_optimizer", extended)
-    fast = [g for g in groups if any(id(p) in gates for p in g["params"])]
-    assert {id(p) for g in fast for p in g["params"]} == gates and len(gates) == 3
-    factor = {id(p): g["lr"] / ordinary[id(p)] for g in groups for p in g["params"]}
-    assert factor == {k: pytest.approx(trainer.GATE_LR_FACTOR if k in gates else 1) for k in ordinary}
-    assert all(g["weight_decay"] == 0 for g in fast)
-    assert sorted(id(p) for g in groups for p in g["params"]) == sorted(id(p) for p in ours.parameters())
-
-
-@pytest.mark.parametrize("name", ["AdamW", "SGD"])
-def test_biases_warm_up_from_zero(name: str) -> None:
-    """Offsets of deformable modules would be thrown out of the map in the first steps of an explicit optimizer."""
-    model = DetectionModel("yolov8n-msda.yaml", verbose=False)
-    groups = optimizer(model, name).param_groups
-    warm = {
-        id(p)
-        for i, g in enumerate(groups)
-        for p in g["params"]
-        if g.get("param_group", "bias" if i == 0 else "") == "bias"
-    }
-    ours = {id(p) for m in model.modules() if isinstance(m, Residual) for p in m.parameters()}
-    assert warm and not warm & ours
-    offsets = id(model.model[22].fn.sampling_offsets.bias)
-    (group,) = [g for g in groups if offsets in map(id, g["params"])]
-    assert group["weight_decay"] == 0 and group["lr"] == pytest.approx(0.01)
-
-
-def test_the_optimizer_of_a_stock_model_is_untouched() -> None:
-    """A vanilla training would be another one with the plugin installed."""
-    model = DetectionModel("yolov8n.yaml", verbose=False)
-    stock = BaseTrainer.build_optimizer
-    with_plugin = optimizer(model, "AdamW").state_dict()
-    BaseTrainer.build_optimizer = stock.__wrapped__
-    try:
-        assert optimizer(model, "AdamW").state_dict() == with_plugin
-    finally:
-        BaseTrainer.build_optimizer = stock
 
 
 @pytest.mark.parametrize("freeze, ours, listed, same", [

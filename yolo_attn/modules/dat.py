@@ -79,6 +79,8 @@ class TransformerMLP(nn.Module):
 class LayerScale(nn.Module):
     """A learned factor per channel of a map (B, C, H, W), `weight` (C), small at the start."""
 
+    no_weight_decay = ("weight",)
+
     def __init__(self, dim: int, init_value: float = 1e-5) -> None:
         super().__init__()
         positive(self, dim=dim)

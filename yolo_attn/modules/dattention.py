@@ -67,6 +67,8 @@ class DAttention(nn.Module):
         with no_off; "fixed" is interpolated to other sizes.
     """
 
+    no_weight_decay = ("rpe_table",)
+
     def __init__(
         self,
         dim: int,

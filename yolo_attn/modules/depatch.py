@@ -77,6 +77,8 @@ class PointWHCoder(PointCoder):
         changed in place.
     """
 
+    no_weight_decay = ("wh_bias",)
+
     def __init__(
         self,
         weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),

@@ -31,6 +31,8 @@ class GCT(nn.Module):
         squares of half-precision activations overflow.
     """
 
+    no_weight_decay = ("alpha", "gamma", "beta")
+
     def __init__(self, dim: int, epsilon: float = 1e-5, mode: str = "l2", after_relu: bool = False) -> None:
         super().__init__()
         positive(self, dim=dim)

@@ -36,6 +36,8 @@ class Residual(nn.Module):
         arXiv:2103.17239. Differs: a fused map of other width is projected to C by a 1x1 convolution.
     """
 
+    no_weight_decay = ("gamma",)
+
     def __init__(self, dim: int, fn: str, args: Sequence[Any] = ()) -> None:
         super().__init__()
         positive(self, dim=dim)

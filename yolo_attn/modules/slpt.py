@@ -107,6 +107,8 @@ class InherentRelation(nn.Module):
         Xia et al., CVPR 2022, arXiv:2203.06541, section 3.2. Differs: the first layer may start from given tokens.
     """
 
+    no_weight_decay = ("structure_encoding", "landmark_query")
+
     def __init__(
         self,
         num_points: int,
@@ -166,6 +168,8 @@ class SparseLocalPatch(nn.Module):
         They start from learned positions, not a mean face, and stay inside their boxes by a sigmoid. A stage starts
         from its patches and the tokens of the one before, not from zeros, so that a token holds its own patch at once.
     """
+
+    no_weight_decay = ("initial_points", "log_radius")
 
     def __init__(
         self,

@@ -38,6 +38,8 @@ class LocalAttention(nn.Module):
         attended to.
     """
 
+    no_weight_decay = ("relative_position_bias_table",)
+
     relative_position_index: Tensor
 
     def __init__(
