@@ -7,6 +7,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+try:
+    from .autoload._yolo_attn_autoload import watch
+except ModuleNotFoundError:  # in a wheel it lies where Python finds it at its start
+    from _yolo_attn_autoload import watch
+
 _replaced: list[tuple[Any, str, Callable]] = []
 
 
@@ -29,6 +34,25 @@ def wrap(owner: Any, name: str, make: Callable[[Callable], Callable], everywhere
     for each in owners:
         setattr(each, name, wrapped)
         _replaced.append((each, name, stock))
+
+
+def wrap_when_imported(
+    module: str, owner: str, name: str, make: Callable[[Callable], Callable], again: Callable
+) -> None:
+    """Replace a method of a class once, now or when its module is imported.
+
+    Args:
+        module: Name of the module, which need not be imported.
+        owner: Name of the class in it.
+        name: The method's name.
+        make: As for `wrap`.
+        again: What the import is to call; it ends here again.
+    """
+    cls = getattr(sys.modules.get(module), owner, None)
+    if cls is None:
+        watch(module, again)
+    elif not hasattr(getattr(cls, name), "__wrapped__"):
+        wrap(cls, name, make)
 
 
 def undo() -> None:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
-try:
-    from .autoload._yolo_attn_autoload import watch
-except ModuleNotFoundError:  # in a wheel it lies where Python finds it at its start
-    from _yolo_attn_autoload import watch
-
 from ..modules import export_safe
-from ._wrap import wrap
+from ._wrap import wrap_when_imported
 
 NAME = "ultralytics.engine.exporter"
 TRIED = ("onnx", "torchscript", "openvino")  # with GridSample; TensorRT is known to build engines that are wrong
@@ -20,11 +14,7 @@ GRID_SAMPLE_OPSET = 16
 
 def apply() -> None:
     """Extend the exporter, now or once it is imported. Calling it again does nothing."""
-    exporter = getattr(sys.modules.get(NAME), "Exporter", None)
-    if exporter is None:
-        watch(NAME, apply)
-    elif not hasattr(exporter.__call__, "__wrapped__"):
-        wrap(exporter, "__call__", _safely)
+    wrap_when_imported(NAME, "Exporter", "__call__", _safely, apply)
 
 
 def _safely(stock: Callable) -> Callable:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
-try:
-    from .autoload._yolo_attn_autoload import watch
-except ModuleNotFoundError:  # in a wheel it lies where Python finds it at its start
-    from _yolo_attn_autoload import watch
-
 from ..modules import Residual
 from ..registry import find, suggest, undecayed
-from ._wrap import wrap
+from ._wrap import wrap_when_imported
 
 NAME = "ultralytics.engine.trainer"
 GATE_LR_FACTOR = 10.0
@@ -26,11 +20,7 @@ UNDECAYED = {"weight_decay": 0.0, "use_muon": False, "param_group": "bn"}
 
 def apply() -> None:
     """Extend the trainer, now or once it is imported. Calling it again does nothing."""
-    trainer = getattr(sys.modules.get(NAME), "BaseTrainer", None)
-    if trainer is None:
-        watch(NAME, apply)
-    elif not hasattr(trainer.build_optimizer, "__wrapped__"):
-        wrap(trainer, "build_optimizer", _with_own_groups)
+    wrap_when_imported(NAME, "BaseTrainer", "build_optimizer", _with_own_groups, apply)
 
 
 def _with_own_groups(stock: Callable) -> Callable:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from torch import nn
 from ultralytics.utils import LOGGER, RANK
 
-try:
-    from .autoload._yolo_attn_autoload import watch
-except ModuleNotFoundError:  # in a wheel it lies where Python finds it at its start
-    from _yolo_attn_autoload import watch
-
 from . import host, weights
-from ._wrap import wrap
+from ._wrap import wrap_when_imported
 
 NAME = "ultralytics.engine.trainer"
 SUFFIX = {"segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
@@ -24,11 +18,7 @@ SUFFIX = {"segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
 
 def apply() -> None:
     """Extend the trainer, now or once it is imported. Calling it again does nothing."""
-    trainer = getattr(sys.modules.get(NAME), "BaseTrainer", None)
-    if trainer is None:
-        watch(NAME, apply)
-    elif not hasattr(trainer.setup_model, "__wrapped__"):
-        wrap(trainer, "setup_model", _telling)
+    wrap_when_imported(NAME, "BaseTrainer", "setup_model", _telling, apply)
 
 
 def _telling(stock: Callable) -> Callable:

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 
 from ultralytics.utils import LOGGER
 
-try:
-    from .autoload._yolo_attn_autoload import watch
-except ModuleNotFoundError:  # in a wheel it lies where Python finds it at its start
-    from _yolo_attn_autoload import watch
-
 from ..modules import clips
 from ..modules._clips import clip_modules
-from ._wrap import wrap
+from ._wrap import wrap_when_imported
 
 NAME = "ultralytics.engine.predictor"
 
 
 def apply() -> None:
     """Extend the predictor, now or once it is imported. Calling it again does nothing."""
-    predictor = getattr(sys.modules.get(NAME), "BasePredictor", None)
-    if predictor is None:
-        watch(NAME, apply)
-    elif not hasattr(predictor.inference, "__wrapped__"):
-        wrap(predictor, "inference", _in_clips)
+    wrap_when_imported(NAME, "BasePredictor", "inference", _in_clips, apply)
 
 
 def _in_clips(stock: Callable) -> Callable:
