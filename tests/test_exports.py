@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from ultralytics import YOLO
+from ultralytics.utils.nms import non_max_suppression
 
 from yolo_attn import export_safe
 from yolo_attn.modules import Residual
 
 from .conftest import SHARED
 from .contract.exports import RUN
-from .models import SHIPPED, STARTING, TASKS, WEIGHTS, needs_weights
+from .models import SHIPPED, STARTING, WEIGHTS, needs_weights
 
 IMGSZ, CONF = 320, 0.25
 IMAGES = SHARED / "data" / "coco8" / "images" / "val"
@@ -54,23 +55,38 @@ def model(name: str, folder: Path) -> Path:
 def test_same_on_real_images(name: str, kind: str, safe: bool, tmp_path: Path) -> None:
     """An exported model would build, run, and find other objects."""
     checkpoint = model(name, tmp_path)
-    images = [shutil.copy(image, tmp_path) for image in sorted(IMAGES.glob("*.jpg"))]
-    assert images
     with export_safe() if safe else nullcontext():
         file = YOLO(checkpoint).export(format=kind, imgsz=IMGSZ)
-    task = TASKS.get(name, "detect").replace("seg", "segment")
-    options = {"imgsz": IMGSZ, "conf": CONF, "rect": False, "verbose": False, "save": False}
-    wanted = YOLO(checkpoint).predict(images, **options)
-    found = YOLO(file, task=task).predict(images, **options)
+    net = copy.deepcopy(YOLO(checkpoint).model).float().eval().fuse(verbose=False)
+    images = [cv2.resize(cv2.imread(str(path)), (IMGSZ, IMGSZ)) for path in sorted(IMAGES.glob("*.jpg"))]
+    batches = [torch.from_numpy(image).permute(2, 0, 1)[None] / 255 for image in images]
+    found = 0
+    for x, got in zip(batches, RUN[kind](Path(file), [x.numpy() for x in batches]), strict=True):
+        with torch.no_grad():
+            want = net(x)[0]
+        want = want[0] if isinstance(want, (tuple, list)) else want
+        got = torch.from_numpy(got)
+        largest = want.abs().amax((0, 2), keepdim=True).clamp(min=1)  # of each coordinate; scores count as they are
+        assert ((got - want).abs() / largest).max() < 1e-4
+        nc = len(net.names)
+        boxes, others = (non_max_suppression(each, CONF, nc=nc)[0][:, :6] for each in (want, got))
+        assert len(others) == len(boxes)
+        if len(boxes):  # those of nearly equal scores may change places
+            far = torch.cdist(boxes, others, compute_mode="donot_use_mm_for_euclid_dist")  # in pixels, scores, classes
+            assert torch.cat([far.amin(0), far.amin(1)]).max() < 0.01
+        found += len(boxes)
+    assert found >= 4 or name not in STARTING
+
+
+@pytest.mark.slow
+@needs_weights
+@pytest.mark.parametrize("kind", ["onnx", "torchscript", "openvino"])
+def test_predicted_by_ultralytics(kind: str, tmp_path: Path) -> None:
+    """An exported file would not load where `yolo predict` runs it."""
+    checkpoint = model("yolov8-dattn.yaml", tmp_path)
+    file = YOLO(checkpoint).export(format=kind, imgsz=IMGSZ)
+    options = {"imgsz": IMGSZ, "conf": CONF, "rect": False, "verbose": False}
+    wanted, found = (YOLO(each, task="detect").predict(IMAGES, **options) for each in (checkpoint, file))
     for want, got in zip(wanted, found, strict=True):
-        a, b = (result.boxes.data.numpy() for result in (want, got))
-        np.testing.assert_allclose(b, a, rtol=1e-3, atol=0.05)  # pixels; sorted by score
-    if name in STARTING:
-        assert sum(len(result.boxes) for result in wanted) >= 4
-    image = torch.rand(1, 3, IMGSZ, IMGSZ)  # what no threshold hides
-    with torch.no_grad():
-        raw = copy.deepcopy(YOLO(checkpoint).model).float().eval().fuse(verbose=False)(image)[0]
-    raw = (raw[0] if isinstance(raw, (tuple, list)) else raw).numpy()
-    (answer,) = RUN[kind](Path(file), [image.numpy()])
-    scale = np.abs(raw).max((0, 2), keepdims=True)
-    assert (np.abs(answer - raw) / scale).max() < 1e-3
+        # OpenVINO computes in bfloat16 where the CPU can
+        np.testing.assert_allclose(got.boxes.xyxy, want.boxes.xyxy, rtol=0, atol=5 if kind == "openvino" else 0.05)

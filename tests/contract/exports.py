@@ -84,7 +84,8 @@ def _openvino(folder: Path, images: list[np.ndarray]) -> list[np.ndarray]:
 def _torchscript(file: Path, images: list[np.ndarray]) -> list[np.ndarray]:
     model = torch.jit.load(file)
     with torch.no_grad():
-        return [model(torch.from_numpy(image))[0].numpy() for image in images]
+        answers = [model(torch.from_numpy(image)) for image in images]
+    return [(answer if isinstance(answer, torch.Tensor) else answer[0]).numpy() for answer in answers]
 
 
 RUN = {"onnx": _onnx, "openvino": _openvino, "torchscript": _torchscript}
