@@ -118,8 +118,9 @@ class SIFA(ClipModule):
     References:
         Long et al., CVPR 2022, arXiv:2206.06931, as its official code computes it: correlations weigh without a
         softmax, and what is gathered from a frame is added to the one before. Differs: each frame's predecessor really
-        is that; the official in-place shift overwrites what it reads. No groups of channels. layer_scale is ours: at
-        full strength an untrained layer costs a pretrained detector boxes.
+        is that; the official in-place shift overwrites what it reads. No groups of channels. What is gathered is at
+        most half of what the type of x holds. layer_scale is ours: at full strength an untrained layer costs a
+        pretrained detector boxes.
     """
 
     def __init__(
@@ -150,7 +151,8 @@ class SIFA(ClipModule):
         padding = (self.dilation * (self.kernel_size - 1) + 1) // 2
         points = _window(frame, self.conv_offset(gate), _pair(self.kernel_size), 1, padding, self.dilation)
         gathered = self.scale(_aggregate(points, self.def_cor(points, before, time)))
-        return x.index_add(0, earlier, gathered.to(x.dtype))
+        limit = torch.finfo(x.dtype).max / 2  # grows with the cube of x, in half precision to infinity from 40 or so
+        return x.index_add(0, earlier, gathered.clamp(-limit, limit).to(x.dtype))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Official weights are those of a 1 x 3 x 3 convolution, while Ultralytics lays out models with 2-d ones only,
