@@ -15,6 +15,7 @@ from ultralytics.nn import tasks
 from ultralytics.utils import checks
 
 from ..registry import Spec, find
+from ..rows import refuse_endless
 from ..transfer import Layer
 from .lookup import unscaled
 
@@ -48,7 +49,9 @@ class Map:
 
 def load_yaml(base: str | Path) -> dict[str, Any]:
     """The model dictionary that Ultralytics reads, with scale and yaml_file."""
-    return tasks.yaml_model_load(base)
+    d = tasks.yaml_model_load(base)
+    refuse_endless(f"{base}: a model", d)
+    return d
 
 
 def yaml_path(base: str | Path) -> Path:

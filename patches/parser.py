@@ -13,11 +13,13 @@ from ultralytics.nn import tasks
 from ultralytics.utils.ops import make_divisible
 
 from ..registry import Spec, find, get, names, suggest
-from ..rows import build_arguments, wrapped
+from ..rows import build_arguments, refuse_endless, wrapped
 from ._wrap import wrap
 
-BRANCH = "if _yolo_attn_spec(i, m): c2, n, args = _yolo_attn_row(m, ch, f, n, args, width, max_channels)"
+STEP = "_yolo_attn_step()"
+BRANCH = "if _yolo_attn_spec(m): c2, n, args = _yolo_attn_row(m, ch, f, n, args, width, max_channels)"
 VARIABLES = {"m", "ch", "f", "n", "args", "c2", "width", "max_channels"}
+MOST_REPEATS = 1000  # every one is a layer that is built; a slip of some zeros would take hours and all memory
 
 
 def apply() -> None:
@@ -34,21 +36,21 @@ def _extended(stock: Callable) -> Callable:
             return stock(d, *args, **kwargs)
         if not compiled:
             compiled.append(_with_branch(stock))
-        _at.set(None)
+        _at.set(-1)
         try:
             return compiled[0](d, *args, **kwargs)
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             i = _at.get()
-            if i is None:
-                raise
             name = [*d["backbone"], *d["head"]][i][2]
+            if i < 0 or not (isinstance(error, (TypeError, ValueError)) or find(vars(tasks).get(name))):
+                raise
             raise _again(error, f"{_where(d)}, row {i} ({name})") from error
 
     return parse_model
 
 
 def _again(error: Exception, where: str) -> Exception:
-    """The same error with its place in front; subclasses, which may want other arguments, become their base."""
+    """The same error with its place in front; of other types, which may want other arguments, a ValueError."""
     return (TypeError if isinstance(error, TypeError) else ValueError)(f"{where}: {error}")
 
 
@@ -74,33 +76,51 @@ def resolve(d: Mapping[str, Any], namespace: dict[str, Any]) -> tuple[Mapping[st
     where = _where(d)
     rows, ours = [], False
     for i, row in enumerate([*d["backbone"], *d["head"]]):
-        if not isinstance(row, (list, tuple)) or len(row) != 4 or not isinstance(row[2], str):
-            raise ValueError(f"{where}, row {i}: a row must be [from, repeats, module, arguments], got {row!r}.")
-        if not isinstance(row[3], (list, tuple)):
-            raise TypeError(
-                f"{where}, row {i} ({row[2]}): arguments must be a list, got {row[3]!r}. Write [{row[3]!r}]."
-            )
         try:
-            key, args = _key(row[2], namespace), list(row[3])
-            if spec := find(namespace.get(key)):
-                ours = True
-                _check_texts(args)
-                if spec.channels == "wrap":
-                    wrapped(spec, args, load=not _restricted())
+            refuse_endless("a row", row)
+            if not isinstance(row, (list, tuple)) or len(row) != 4 or not isinstance(row[2], str):
+                raise ValueError(f"a row must be [from, repeats, module, arguments], got {row!r}.")
+            key = _key(row[2], namespace)
         except (TypeError, ValueError) as error:
             raise _again(error, f"{where}, row {i}") from error
-        rows.append([*row[:2], key, args])
+        spec = find(namespace.get(key))
+        ours = ours or spec is not None
+        try:
+            if not isinstance(row[3], (list, tuple)):
+                raise TypeError(f"arguments must be a list, got {row[3]!r}. Write [{row[3]!r}].")
+            inner, inside = spec, row[3]
+            while inner and inner.channels == "wrap":
+                inner, inside = wrapped(inner, inside, load=not _restricted()), inside[1:]
+        except (TypeError, ValueError) as error:
+            raise _again(error, f"{where}, row {i} ({row[2]})") from error
+        rows.append([*row[:2], key, list(row[3])])
     if not ours:
         return d, False
-    for i, (source, *_, name, _) in enumerate(rows):
-        for index in source if isinstance(source, (list, tuple)) else [source]:
-            if type(index) is not int or not (-i <= index < i or (i == 0 and index == -1)):
-                raise ValueError(
-                    f"{where}, row {i} ({name}): `from` must name an earlier layer, got {index!r}. "
-                    f"Layers 0 to {i - 1} come before it, and -1 is the last of them."
-                )
+    for i, (source, repeats, name, args) in enumerate(rows):
+        try:
+            _check_sources(source, i)
+            _check_repeats(repeats)
+            _check_texts(args)
+        except ValueError as error:
+            raise _again(error, f"{where}, row {i} ({name})") from error
     split = len(d["backbone"])
     return {**d, "backbone": rows[:split], "head": rows[split:]}, True
+
+
+def _check_sources(source: Any, i: int) -> None:
+    """Refuse a `from` that names no layer before layer i."""
+    for index in source if isinstance(source, (list, tuple)) else [source]:
+        if type(index) is not int or not (-i <= index < i or (i == 0 and index == -1)):
+            raise ValueError(
+                f"`from` must name an earlier layer, got {index!r}. "
+                f"Layers 0 to {i - 1} come before it, and -1 is the last of them."
+            )
+
+
+def _check_repeats(repeats: Any) -> None:
+    """Refuse what upstream would take for 1, can't compare, or would build for hours."""
+    if type(repeats) is not int or not 1 <= repeats <= MOST_REPEATS:
+        raise ValueError(f"repeats must be an integer from 1 to {MOST_REPEATS}, got {repeats!r}. Give such a number.")
 
 
 def _check_texts(args: list[Any]) -> None:
@@ -108,7 +128,7 @@ def _check_texts(args: list[Any]) -> None:
     for text in (a for a in args if isinstance(a, str)):
         try:
             ast.literal_eval(text)
-        except SyntaxError as error:
+        except (MemoryError, RecursionError, SyntaxError, TypeError) as error:
             raise ValueError(f"argument {text!r} must be a name, a number or a list. Mend it.") from error
         except ValueError:  # a name
             pass
@@ -137,13 +157,12 @@ def _restricted() -> bool:
     return guard is not None and guard.restricted()
 
 
-_at: ContextVar[int | None] = ContextVar("row that is being built", default=None)
+_at: ContextVar[int] = ContextVar("row that is being built", default=-1)
 
 
-def _spec(i: int, m: type) -> Spec | None:
-    """What the branch asks of row i: whether its class is registered. The row is remembered for messages."""
-    _at.set(i)
-    return find(m)
+def _step() -> None:
+    """What the loop over the rows does first: the row is remembered for messages."""
+    _at.set(_at.get() + 1)
 
 
 def _row(m: type, ch: list[int], f, n: int, args: list, width: float, max_channels: float) -> tuple:
@@ -163,7 +182,7 @@ def _with_branch(stock: Callable) -> Callable:
         _insert_branch(tree)
         ast.increment_lineno(tree, first - 1)
         scope: dict[str, Callable] = {}
-        stock.__globals__.update(_yolo_attn_spec=_spec, _yolo_attn_row=_row)
+        stock.__globals__.update(_yolo_attn_step=_step, _yolo_attn_spec=find, _yolo_attn_row=_row)
         exec(compile(tree, code.co_filename, "exec", dont_inherit=True), stock.__globals__, scope)
         return scope[stock.__name__]
     except (LookupError, OSError, SyntaxError) as error:
@@ -174,10 +193,10 @@ def _with_branch(stock: Callable) -> Callable:
 
 
 def _insert_branch(tree: ast.AST) -> None:
-    loops = [x for x in ast.walk(tree) if isinstance(x, ast.For) and {"backbone", "head"} <= _constants(x.iter)]
     chains = [
         (loop.body, at)
-        for loop in loops
+        for loop in ast.walk(tree)
+        if isinstance(loop, ast.For)
         for at, statement in enumerate(loop.body)
         if isinstance(statement, ast.If) and statement.orelse and "c2" in _names(statement)
     ]
@@ -186,15 +205,12 @@ def _insert_branch(tree: ast.AST) -> None:
     body, at = chains[0]
     if missing := VARIABLES - _names(body[at]):
         raise LookupError(f"the channel chain no longer uses {sorted(missing)}")
-    branch = ast.parse(BRANCH).body[0]
+    step, branch = ast.parse(f"{STEP}\n{BRANCH}").body
     assert isinstance(branch, ast.If)
-    for node in ast.walk(branch):
+    for node in (*ast.walk(step), *ast.walk(branch)):
         ast.copy_location(node, body[at])
     branch.orelse, body[at] = [body[at]], branch
-
-
-def _constants(node: ast.AST) -> set[Any]:
-    return {x.value for x in ast.walk(node) if isinstance(x, ast.Constant)}
+    body.insert(0, step)
 
 
 def _names(node: ast.AST) -> set[str]:

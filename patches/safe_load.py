@@ -14,11 +14,15 @@ from ultralytics.nn import tasks
 from ..registry import Spec, subscribe
 from ._wrap import wrap
 
+PACKAGE = __name__.partition(".")[0]
+
 
 def apply() -> None:
     """Allow the registered classes and their helpers, and name what a checkpoint misses."""
     subscribe(allow)
     wrap(tasks, "torch_safe_load", _explained, everywhere=True)
+    if hasattr(tasks, "check_requirements"):  # with which upstream installs what a checkpoint lacks, as yet
+        wrap(tasks, "check_requirements", _not_ours)
 
 
 def allow(spec: Spec) -> None:
@@ -47,6 +51,17 @@ def _explained(stock: Callable) -> Callable:
     return torch_safe_load
 
 
+def _not_ours(stock: Callable) -> Callable:
+    """A file that a checkpoint misses in this package is no package of a registry, where anybody may take its name."""
+
+    def check_requirements(requirements, *args, **kwargs):
+        if str(requirements).startswith(f"{PACKAGE}."):
+            raise ModuleNotFoundError(f"No module named {requirements!r}", name=requirements)
+        return stock(requirements, *args, **kwargs)
+
+    return check_requirements
+
+
 def _lacking(error: Exception) -> str:
     """What a checkpoint needs that is not there, and what to do; "" where something else is wrong."""
     if found := re.search(r"attribute '(\w+)' on <module '([\w.]+)'", str(error)):
@@ -55,9 +70,19 @@ def _lacking(error: Exception) -> str:
         return (
             f"needs the class {module}.{name}, which is gone. Install the version of {package} that it was made with."
         )
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith(f"{PACKAGE}."):
+        return f"needs {error.name}, which is gone. Install the version of {PACKAGE} that it was made with."
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("ultralytics"):
         return f"needs {error.name!r}, which Python cannot import. Install it, or put its folder on PYTHONPATH."
     if found := re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error.__cause__)):
         module = found[1].rpartition(".")[0]
-        return f"holds {found[1]}, which restricted loading does not know. Import {module}, which registers it, before."
+        package = module.partition(".")[0]
+        if package in {"", *sys.stdlib_module_names}:  # no layer, whatever it is there for
+            return ""
+        if package == PACKAGE:
+            return f"holds {found[1]}, which is no layer of this {PACKAGE}. Install the version that it was made with."
+        return (
+            f"holds {found[1]}, which restricted loading does not know. If it is a layer that you trust, import "
+            f"{module}, which registers it, before."
+        )
     return ""

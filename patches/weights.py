@@ -122,7 +122,10 @@ def save(d: Mapping[str, Any], weights: str, out: Path) -> None:
     """
     from ultralytics import YOLO
 
-    yolo: Any = YOLO(weights)
+    try:
+        yolo: Any = YOLO(weights)
+    except AttributeError as error:  # upstream takes whatever the file held for a model
+        raise ValueError(f"weights: {weights} must be a checkpoint of Ultralytics: {error}. Give another.") from error
     source = yolo.model
     task = {key: source.yaml[key] for key in ("nc", "kpt_shape", "channels") if key in source.yaml}
     model = host.build({**d, **task})

@@ -101,6 +101,8 @@ def test_options_of_the_block() -> None:
     (lambda: DAttention(64, [20, 20, 3]), r"q_size must be a positive integer or two of them, got \[20, 20, 3\]"),
     (lambda: DAttention(64, 20.0), "q_size must be a positive integer or two of them, got 20.0"),
     (lambda: DAttention(64, offset_range="abc"), "offset_range must be a number, got 'abc'"),
+    (lambda: DAttention(64, offset_range=float("inf")), "offset_range must be a number, got inf"),
+    (lambda: DAttention(64, offset_range=10**400), "offset_range must be a number, got 1000"),
     (lambda: DAttention(64, attn_drop=2), "attn_drop must be a number from 0 to 1, got 2"),
     (lambda: DAttention(64, no_off=1), "no_off must be True or False, got 1"),
     (lambda: DAttention(64, num_heads=5, head_dim=32), "give num_heads or head_dim, got 5 and 32 with 64 channels"),

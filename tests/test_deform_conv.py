@@ -142,6 +142,7 @@ def test_importing_the_plugin_imports_no_torchvision(run) -> None:
     (lambda: DeformConv(8, 8, 0), "DeformConv: kernel_size must be a positive integer, got 0"),
     (lambda: DeformConv(8, 8, (3, 3)), r"kernel_size must be a positive integer, got \(3, 3\)"),
     (lambda: DeformConv(8, 8, 3, 1, -1), "padding must be a positive integer, got -1"),
+    (lambda: DeformConv(8, 8, 3, 1, 2**31), "got 2147483648. Give a whole number from 1 to 2147483647"),
     (lambda: DeformConv(8, 8, 3, 1, 0.5), "padding must be a positive integer, got 0.5"),
     (lambda: DeformConv(8, 9, num_groups=2), "num_groups must divide c2, got num_groups=2 and c2=9. Choose one of 1"),
     (lambda: DeformConv(9, 8, num_groups=2), "num_groups must divide c1, got num_groups=2 and c1=9"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from ultralytics import YOLO
 from yolo_attn.patches import host
 
 import yolo_attn
-from yolo_attn import graph
+from yolo_attn import cli, graph
 from yolo_attn.rows import renamed
 
 
@@ -186,6 +187,60 @@ def test_bad_input(call, message: str) -> None:
     """A user would not learn what exists."""
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         call()
+
+
+TEXT = "nc: 1\nbackbone:\n  - [-1, 1, Conv, [16, 3, 2]]\n  - [-1, 1, Conv, [16]]\nhead:\n  - [[1], 1, Detect, [nc]]\n"
+FILES = {
+    "good.yaml": TEXT.encode(),
+    "binary.yaml": bytes(range(256)) * 20,
+    "empty.yaml": b"",
+    "utf16.yaml": TEXT.encode("utf-16"),
+    "latin.yaml": b"# \xe9\n" + TEXT.encode(),
+    "tag.yaml": TEXT.encode() + b"x: !!python/object/apply:os.mkdir [ran]\n",
+    "digits.yaml": TEXT.encode() + b"x: " + b"9" * 5000,
+    "empty.pt": b"",
+    "binary.pt": bytes(range(256)) * 20,
+}
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ("base=binary.yaml module=SE at=0 out=o.yaml", "binary.yaml"),
+    ("base=empty.yaml module=SE at=0", "empty.yaml: a model YAML must be a mapping with lists"),
+    ("base=utf16.yaml module=SE at=0 out=o.yaml", "utf16.yaml: a model YAML must be text in UTF-8: 'utf-8' codec"),
+    ("base=latin.yaml module=SE at=0 out=o.yaml", "latin.yaml: a model YAML must be text in UTF-8: 'utf-8' codec"),
+    ("base=tag.yaml module=SE at=0", "could not determine a constructor for the tag 'tag:yaml.org,2002:python/object"),
+    ("base=digits.yaml module=SE at=0", "Exceeds the limit"),
+    ("base=folder.yaml module=SE at=0", "folder.yaml"),
+    (f"base={'x' * 300}.yaml module=SE at=0", "File name too long"),
+    ("base=good.yaml module=SE at=0 out=folder.yaml", "out: folder.yaml exists. Remove it"),
+    ("base=good.yaml module=SE at=0 out=good.yaml/o.yaml", "out: there is no folder good.yaml"),
+    ("base=good.yaml module=SE at=0 weights=empty.pt out=o.pt", "empty.pt"),
+    ("base=good.yaml module=SE at=0 weights=binary.pt out=o.pt", "binary.pt"),
+    ("base=good.yaml module=SE at=0 weights=list.pt out=o.pt", "weights: list.pt must be a checkpoint of Ultralytics"),
+    (f"base=good.yaml module=SE at={10**30}", f"at: there is no place {10**30}"),
+    (f"base=good.yaml module=SE at={'9' * 5000}", "Exceeds the limit"),
+    ("base=good.yaml module=SE at=1e400", "at: there is no place"),
+    (f"base=good.yaml module=SE at=0 args={10**30}", f"SE: reduction must be a positive integer, got {10**30}"),
+    ("base=good.yaml module=SE at=0 args=&a_[*a]", "args must hold at most 1000000 values and characters"),
+    (f"base=good.yaml module=SE at=0 args={'[' * 900}{']' * 900}", "a value must have fewer brackets in one another"),
+    ("base=good.yaml module=SE at=0 args=!!python/object:os.system_{}", "could not determine a constructor"),
+    ("base=good.yaml module={a:_b} at=0", "a module must be named by a text, got {'a': 'b'}"),
+    ("base=good.yaml module=../../evil at=0", "there is no module named '../../evil'"),
+], ids=lambda x: str(x)[:60])  # fmt: skip
+def test_hostile_files_and_numbers(arguments: str, message: str, tmp_path: Path, monkeypatch) -> None:
+    """A file that is no model, or a number that is too large, would end in a traceback or in lines that say nothing."""
+    monkeypatch.chdir(tmp_path)
+    for name, content in FILES.items():
+        Path(name).write_bytes(content)
+    Path("folder.yaml").mkdir()
+    torch.save([1], "list.pt")
+    before = {*tmp_path.iterdir()}
+    monkeypatch.setattr("sys.argv", ["yolo-attn", "insert", *(a.replace("_", " ") for a in arguments.split())])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    told = str(stopped.value)
+    assert told.startswith("yolo-attn insert: ") and "\n" not in told and message in told
+    assert {*tmp_path.iterdir()} == before
 
 
 def test_command_line(run, tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_one_image_in_training_leaves_the_running_statistics() -> None:
     (lambda: SK(0), "SK: dim must be a positive integer, got 0"),
     (lambda: SK(8), "SK: num_groups must divide dim, got num_groups=32 and dim=8. Choose one of 1, 2, 4, 8"),
     (lambda: SK(64, 0), "SK: paths must be a positive integer, got 0"),
+    (lambda: SK(64, 10**9, [1]), "SK: paths must be a number from 1 to 64, got 1000000000"),
     (lambda: SK(64, 2, [1, 2, 3]), r"dilations must be a list of 2 numbers, .*, got \[1, 2, 3\]. Write \[1, 2\]"),
     (lambda: SK(64, 2, 3), "dilations must be a list of 2 numbers, one for each of paths, got 3"),
     (lambda: SK(64, 2, [1, 0]), "SK: dilations must be a positive integer, got 0"),

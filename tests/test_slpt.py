@@ -192,6 +192,8 @@ def test_official_weights_fit() -> None:
     (lambda: SparseLocalPatch(64, half_length=8), "half_length must be a number from 0.001 to 1, got 8"),
     (lambda: SparseLocalPatch(64, mlp_ratio=0), "mlp_ratio must be a number from 0.03125, got 0"),
     (lambda: SparseLocalPatch(64, num_stages=0), "num_stages must be a positive integer, got 0"),
+    (lambda: SparseLocalPatch(64, num_stages=65), "num_stages must be a number from 1 to 64, got 65"),
+    (lambda: SparseLocalPatch(64, num_layers=10**9), "num_layers must be a number from 1 to 64, got 1000000000"),
     (lambda: InherentLayer(16, 3), "InherentLayer: num_heads must divide dim, got num_heads=3 and dim=16"),
     (lambda: InherentLayer(16, activation="glu"), "activation must be one of relu, gelu, got 'glu'"),
     (lambda: InherentLayer(16, drop=2), "drop must be a number from 0 to 1, got 2"),

@@ -71,7 +71,9 @@ def _run(verb: str, arguments: Sequence[str]) -> None:
         given = keywords(function, [a for a in arguments if a not in folders])
         result = function(*folders, **given)
     except (ValueError, TypeError, OSError, SyntaxError, YAMLError) as error:
-        sys.exit(f"yolo-attn {verb}: {str(error).removeprefix(f'{verb}: ')}")
+        sys.exit(f"yolo-attn {verb}: {' '.join(str(error).split()).removeprefix(f'{verb}: ')}")
+    except RecursionError:
+        sys.exit(f"yolo-attn {verb}: a value must have fewer brackets in one another. See to what is not as meant.")
     except KeyboardInterrupt:
         sys.exit(f"yolo-attn {verb}: interrupted. The same command goes on where it was." if verb == "compare" else 130)
     if verb in EDITS:

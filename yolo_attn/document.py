@@ -130,7 +130,10 @@ def dump(model: Model) -> str:
 
 def read(path: Path) -> str:
     """The text of a file, its line ends as they are."""
-    return path.read_bytes().decode("utf-8")
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: a model YAML must be text in UTF-8: {error}. Save it so.") from error
 
 
 def write(path: str | Path, text: str) -> None:

@@ -14,7 +14,7 @@ from .patches import weights as checkpoints
 from .places import Places, several, written
 from .places import layers as layers_at
 from .registry import Spec, find, get
-from .rows import renamed
+from .rows import refuse_endless, renamed
 
 MODES = ("residual", "plain")
 Base = str | Path | Mapping[str, Any]
@@ -226,6 +226,7 @@ def _see_that_it_runs(d: graph.Model, layers: Sequence[int]) -> None:
 def _load(base: Base) -> dict[str, Any]:
     """The model of a base, whose rows are lists of their own."""
     if isinstance(base, Mapping):
+        refuse_endless("base: a model", base)
         d = copy.deepcopy(dict(base))
     elif str(base).endswith((".yaml", ".yml")):
         d = host.load_yaml(base)
@@ -258,6 +259,7 @@ def _first_scale(d: graph.Model, out: Path) -> str:
 
 def _arguments(args: Mapping[str, Any] | Sequence[Any] | Any | None) -> list[Any]:
     """The arguments of a row."""
+    refuse_endless("args", args)
     if args is None:
         return []
     if isinstance(args, Mapping):

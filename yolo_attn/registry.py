@@ -189,16 +189,21 @@ def get(name: str, load: bool = True) -> Spec:
 
     Raises:
         ValueError: If there is no such module. The message suggests the nearest name.
+        TypeError: If the name is no text.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"a module must be named by a text, got {name!r}. Write SE, say.")
     if known := find(name):
         return known
     short = name.removeprefix("yolo_attn.")
     module, _, attribute = name.rpartition(".")
-    if not module or module == "yolo_attn":
+    if not module or module == "yolo_attn" or not all(map(str.isidentifier, name.split("."))):
         raise ValueError(f"there is no module named {name!r}.{suggest(short, _specs)}")
     if module not in sys.modules:
         if not load:
-            raise ValueError(f"{name} is not imported, and restricted loading imports nothing. Import {module} before.")
+            raise ValueError(
+                f"{name} is not imported: a layer or restricted loading imports nothing. Import {module} before."
+            )
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
@@ -206,7 +211,9 @@ def get(name: str, load: bool = True) -> Spec:
                 f"{name}: Python finds no {error.name!r} to import. Install the file that defines it, or put its "
                 "folder on PYTHONPATH."
             ) from error
-    found = getattr(sys.modules[module], attribute, None)
+        except Exception as error:  # whatever the file does
+            raise ValueError(f"{name}: importing {module} failed, {type(error).__name__}: {error}. Mend it.") from error
+    found = getattr(sys.modules[module], attribute, None) if load else vars(sys.modules[module]).get(attribute)
     if found is not None and not isinstance(found, str) and (spec := find(found)):
         return spec
     if found is None:

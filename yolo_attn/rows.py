@@ -10,6 +10,31 @@ from typing import Any
 
 from .registry import Spec, get, suggest
 
+MOST = 1_000_000  # values and characters of a model; one of 10,000 rows has some 300,000
+DEEPEST = 50  # levels of lists and mappings; a model has five or six
+
+
+def refuse_endless(what: str, value: Any) -> None:
+    """Raise ValueError for a value that couldn't be printed or compared, such as one that a YAML's anchors put into
+    itself, or the same one into another a billion times."""
+    left, level = MOST, [value]
+    for _ in range(DEEPEST):
+        level = [each for each in level if isinstance(each, (str, list, tuple, Mapping))]
+        left -= sum(map(len, level))
+        if left < 0:
+            break
+        level = [
+            inner
+            for each in level
+            if not isinstance(each, str)
+            for inner in ([*each.keys(), *each.values()] if isinstance(each, Mapping) else each)
+        ]
+        if not level:
+            return
+    raise ValueError(
+        f"{what} must hold at most {MOST} values and characters, in {DEEPEST} levels. See to its brackets and anchors."
+    )
+
 
 def build_arguments(
     spec: Spec, inputs: int | Sequence[int], n: int, args: Sequence[Any], scale: Callable[[int], int]
@@ -64,7 +89,7 @@ def _build_wrapped(
     spec: Spec, inputs: int | Sequence[int], n: int, args: Sequence[Any], scale: Callable[[int], int]
 ) -> tuple[int, int, list[Any]]:
     """A row whose arguments are the row of another module; of several inputs the first is passed by, the rest fused."""
-    inner = wrapped(spec, args)
+    inner = wrapped(spec, args, load=False)
     c1, inner_inputs = (inputs, inputs) if isinstance(inputs, int) else (inputs[0], inputs[1:])
     c2, n, inner_args = build_arguments(inner, inner_inputs, n, args[1:], scale)
     if c2 != c1 and inner.channels != "fuse":
@@ -151,6 +176,6 @@ def _default(parameter) -> str:
 def _literal(value: Any) -> Any:
     """Ultralytics reads text such as "None" in a row as Python; the same holds inside a mapping."""
     if isinstance(value, str):
-        with contextlib.suppress(ValueError, SyntaxError):
+        with contextlib.suppress(MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
             return ast.literal_eval(value)
     return value

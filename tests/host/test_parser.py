@@ -214,11 +214,18 @@ def test_a_seam_that_is_gone(monkeypatch) -> None:
     ([[-1], 1, "SE", []], "row 5 .SE.: SE takes one input, got a list of 1"),
     ([[-1, 2], 1, "Add", [0]], "row 5 .Add.: Add: dim must be a positive integer, got 0"),
     ([[-1, 2], 1, "Add", [[64]]], r"row 5 .Add.: Add: dim must be a positive integer, got \[64\]"),
-    ([-1, 1, "Residual", []], "row 5: Residual: the first argument must name a module"),
-    ([-1, 1, "Residual", ["SEE"]], "row 5: there is no module named 'SEE'. Did you mean SE"),
+    ([-1, 1, "Residual", []], "row 5 .Residual.: Residual: the first argument must name a module"),
+    ([-1, 1, "Residual", ["SEE"]], "row 5 .Residual.: there is no module named 'SEE'. Did you mean SE"),
     ([-1, 1, "Residual", ["SpaceToDepth"]], "row 5 .Residual.: .*SpaceToDepth must keep the channels, got 64 in"),
-    ([-1, 1, "SE", ["4 4"]], "row 5: argument '4 4' must be a name, a number or a list"),
-    ([-1, 1, "SE", [""]], "row 5: argument '' must be a name, a number or a list"),
+    ([-1, 1, "SE", ["4 4"]], "row 5 .SE.: argument '4 4' must be a name, a number or a list"),
+    ([-1, 1, "SE", [""]], "row 5 .SE.: argument '' must be a name, a number or a list"),
+    ([-1, 1, "SE", ["-" * 10**5 + "1"]], "row 5 .SE.: argument '-----"),
+    ([-1, 1, "SE", [{"reduction": "{[]: 1}"}]], "row 5 .SE.: SE: reduction must be a positive integer, got '{.*}'"),
+    ([-1, 0, "SE", []], "row 5 .SE.: repeats must be an integer from 1 to 1000, got 0"),
+    ([-1, 10**9, "SE", []], "row 5 .SE.: repeats must be an integer from 1 to 1000, got 1000000000"),
+    ([-1, "1", "SE", []], "row 5 .SE.: repeats must be an integer from 1 to 1000, got '1'"),
+    ([-1, 1, "DAttention", [{"kernel_size": 2**31 - 1}]], "row 5 .DAttention.: "),  # more memory than there is
+    ([-1, 1, "Residual", ["Residual"] * 10_000 + ["SE"]], "row 5 .Residual.: maximum recursion depth"),
     ([-1, "SE", []], r"row 5: a row must be \[from, repeats, module, arguments\]"),
 ], ids=lambda x: str(x)[:40])  # fmt: skip
 def test_bad_rows(row: list, message: str) -> None:
@@ -231,6 +238,27 @@ def test_a_stock_row_of_an_extended_model_is_checked_too() -> None:
     """The commonest slip, a stale index in Concat or Detect after an insertion, would be an IndexError."""
     with pytest.raises(ValueError, match=r"row 6 .Concat.: `from` must name an earlier layer, got 12"):
         model([[-1, 1, "SE", []], [[-1, 12], 1, "Concat", [1]]])
+    with pytest.raises(ValueError, match=r"row 6 .Conv.: repeats must be an integer from 1 to 1000, got '1'"):
+        model([[-1, 1, "SE", []], [-1, "1", "Conv", [8]]])
+    with pytest.raises(ValueError, match=r"row 6 .Conv.: argument '\{\[\]: 1\}' must be a name, a number or a list"):
+        model([[-1, 1, "SE", []], [-1, 1, "Conv", ["{[]: 1}"]]])
+
+
+def test_an_error_has_the_number_of_its_own_row() -> None:
+    """What is wrong with a stock row would be blamed on the registered module before it, or lose its type."""
+    with pytest.raises(TypeError, match=r"^model, row 6 .Conv.: "):
+        model([[-1, 1, "SE", []], [-1, 1, "Conv", [[]]]])
+    with pytest.raises(AttributeError, match=r"^module 'torch.nn' has no attribute 'Nothing'"):
+        model([[-1, 1, "SE", []], [-1, 1, "nn.Nothing", []]])
+
+
+def test_a_file_that_cannot_be_imported(tmp_path, monkeypatch) -> None:
+    """A user would not learn which row's module it is whose file has a mistake."""
+    (tmp_path / "half_done.py").write_text("raise NameError('nmae')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    message = "row 5: half_done.Gate: importing half_done failed, NameError: nmae. Mend it"
+    with pytest.raises(ValueError, match=message):
+        model([[-1, 1, "half_done.Gate", []]])
 
 
 def changed_upstream(d, ch, verbose=True):

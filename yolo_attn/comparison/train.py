@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from ultralytics.cfg import DEFAULT_CFG_DICT
+from ultralytics.nn.tasks import torch_safe_load
 
 from ..measure import peak_mib
 from ..patches import footing
@@ -99,7 +100,7 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
 def _has_epochs_left(checkpoint: Path) -> bool:
     """Whether training was interrupted; after its end Ultralytics strips a checkpoint of what resuming needs."""
     try:
-        return torch.load(checkpoint, map_location="cpu", weights_only=False).get("epoch", -1) >= 0
+        return torch_safe_load(str(checkpoint))[0].get("epoch", -1) >= 0
     except Exception:  # whatever a file raises that was cut short
         return False
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+
+MOST = 2**31 - 1  # of sizes: ONNX runtimes and GPU kernels count with 32 bits
+LARGEST = torch.finfo(torch.float32).max
 
 
 def positive(module: nn.Module, **arguments: int) -> None:
     """Raise ValueError unless every argument is a positive integer."""
     for name, value in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if not _positive(value):
             raise ValueError(
                 f"{type(module).__name__}: {name} must be a positive integer, got {value!r}. "
-                "Give a whole number from 1."
+                f"Give a whole number from 1{f' to {MOST}' if isinstance(value, int) and value > MOST else ''}."
             )
 
 
-def number(module: nn.Module, low: float = float("-inf"), high: float = float("inf"), **arguments: float) -> None:
-    """Raise ValueError unless every argument is a number from low to high."""
+def number(module: nn.Module, low: float = -LARGEST, high: float = LARGEST, **arguments: float) -> None:
+    """Raise ValueError unless every argument is a number from low to high, finite in float32."""
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            bounds = "" if low == float("-inf") else f" from {low:g}" + (f" to {high:g}" if high < float("inf") else "")
+            bounds = "" if low == -LARGEST else f" from {low:g}" + (f" to {high:g}" if high < LARGEST else "")
             raise ValueError(
                 f"{type(module).__name__}: {name} must be a number{bounds}, got {value!r}. Give such a number."
             )
@@ -75,12 +79,16 @@ def pair(module: nn.Module, **argument: int | Sequence[int]) -> tuple[int, int]:
     """Height and width from one number or two; ValueError unless they are positive integers."""
     ((name, size),) = argument.items()
     sizes = tuple(size) if isinstance(size, Sequence) else (size, size)
-    if len(sizes) != 2 or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
+    if len(sizes) != 2 or not all(map(_positive, sizes)):
         raise ValueError(
             f"{type(module).__name__}: {name} must be a positive integer or two of them, got {size!r}. Give a number, "
             "or [height, width]."
         )
     return sizes[0], sizes[1]
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST
 
 
 def same_size(module: nn.Module, *maps: Tensor) -> None:

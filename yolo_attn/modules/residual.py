@@ -29,7 +29,7 @@ class Residual(nn.Module):
         Input and output (B, C, H, W); for a fusing f a list of such maps, x first.
 
     Raises:
-        ValueError: If dim is not positive, or there is no module of that name.
+        ValueError: If dim is not positive, there is no module of that name, or f changes height or width.
 
     References:
         Bachlechner et al., UAI 2021, arXiv:2003.04887 (ReZero), eq. 3; gamma per channel as in LayerScale,
@@ -41,7 +41,7 @@ class Residual(nn.Module):
     def __init__(self, dim: int, fn: str, args: Sequence[Any] = ()) -> None:
         super().__init__()
         positive(self, dim=dim)
-        spec = get(fn)
+        spec = get(fn, load=False)  # a checkpoint can call this constructor, also under restricted loading
         args = list(args) or [dim]
         self.gamma = nn.Parameter(torch.zeros(dim))
         self.fn = spec.cls(*args)
@@ -49,4 +49,10 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:
         x, inputs = (x, x) if isinstance(x, Tensor) else (x[0], x[1:])
-        return x + self.gamma.view(1, -1, 1, 1) * self.proj(self.fn(inputs))
+        y = self.fn(inputs)
+        if y.shape[-2:] != x.shape[-2:]:  # broadcasting would hide a 1x1 map
+            raise ValueError(
+                f"Residual: {type(self.fn).__name__} must keep height and width, got {tuple(x.shape[-2:])} in and "
+                f"{tuple(y.shape[-2:])} out. Give it stride 1, or a row without Residual."
+            )
+        return x + self.gamma.view(1, -1, 1, 1) * self.proj(y)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..registry import register
-from ._checks import divisible, positive
+from ._checks import divisible, number, positive
 from ._norm import LenientSequential
 
 
@@ -18,7 +18,7 @@ class SK(nn.Module):
 
     Args:
         dim: Number of channels C.
-        paths: Number of convolutions to choose from.
+        paths: Number of convolutions to choose from, at most 64.
         dilations: Dilation of the 3x3 kernel of each path; 1, 2, ..., paths by default.
         num_groups: Groups of the convolutions.
         reduction: Ratio r; the hidden width of the choice is max(dim // r, min_width).
@@ -49,6 +49,7 @@ class SK(nn.Module):
     ) -> None:
         super().__init__()
         positive(self, dim=dim, paths=paths, num_groups=num_groups, reduction=reduction, min_width=min_width)
+        number(self, low=1, high=64, paths=paths)
         divisible(self, "dim", "num_groups", dim=dim, num_groups=num_groups)
         steps = range(1, paths + 1) if dilations is None else dilations
         if not isinstance(steps, Sequence) or len(steps) != paths:

@@ -147,8 +147,8 @@ class SparseLocalPatch(nn.Module):
         num_points: Number of points K, in even rows over the map at the start; the positions they start from are
             learned.
         patch_size: Samples S along each side of a patch, from 2.
-        num_stages: Number of times that the points are moved.
-        num_layers: Layers of the inherent relation, which all stages share.
+        num_stages: Number of times that the points are moved, at most 64.
+        num_layers: Layers of the inherent relation, which all stages share, at most 64.
         num_heads: Number of attention heads; it divides embed_dim.
         embed_dim: Width of the tokens; dim // 2 by default.
         half_length: Half a side of a box in the first stage, the whole map being 1.
@@ -188,6 +188,7 @@ class SparseLocalPatch(nn.Module):
         positive(self, dim=dim, num_points=num_points, patch_size=patch_size, num_stages=num_stages)
         positive(self, num_layers=num_layers, num_heads=num_heads, embed_dim=embed_dim)
         divisible(self, "embed_dim", "num_heads", embed_dim=embed_dim, num_heads=num_heads)
+        number(self, low=1, high=64, num_stages=num_stages, num_layers=num_layers)
         number(self, low=2, patch_size=patch_size)
         number(self, low=1e-3, high=1, half_length=half_length)
         number(self, low=1 / embed_dim, mlp_ratio=mlp_ratio)
