@@ -1,4 +1,4 @@
-"""Put wrappers in the place of stock functions, and take them back."""
+"""Put wrappers in the place of stock functions, when they are there, and take them back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+try:
+    from _yolo_attn_autoload import watch  # the one that Python has started
+except ModuleNotFoundError:  # a checkout that isn't installed
+    from .autoload._yolo_attn_autoload import watch
+
+__all__ = ["undo", "watch", "wrap"]
 _replaced: list[tuple[Any, str, Callable]] = []
 
 
@@ -19,8 +25,13 @@ def wrap(owner: Any, name: str, make: Callable[[Callable], Callable], everywhere
         make: Takes the stock function and returns its replacement.
         everywhere: Also replace it where other modules of Ultralytics have imported it by name, as they have when the
             plugin is imported late, in a notebook.
+
+    Raises:
+        AttributeError: If there is no such function.
     """
-    stock = getattr(owner, name)
+    stock = getattr(owner, name, None)
+    if stock is None:
+        raise AttributeError(f"{owner.__name__} has no {name}")
     wrapped = functools.wraps(stock)(make(stock))
     owners = [owner]
     if everywhere:

@@ -12,15 +12,11 @@ from torch import nn
 from torch.optim import Optimizer
 from ultralytics.utils import LOGGER, RANK
 
-try:
-    from .autoload._yolo_attn_autoload import watch
-except ModuleNotFoundError:  # in a wheel it lies where Python finds it at its start
-    from _yolo_attn_autoload import watch
-
 from ..modules import Residual
 from ..registry import find
+from . import apply as apply_all
 from . import host, weights
-from ._wrap import wrap
+from ._wrap import watch, wrap
 
 NAME = "ultralytics.engine.trainer"
 SUFFIX = {"segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
@@ -31,8 +27,8 @@ def apply() -> None:
     """Extend the trainer, now or once it is imported. Calling it again does nothing."""
     trainer = getattr(sys.modules.get(NAME), "BaseTrainer", None)
     if trainer is None:
-        watch(NAME, apply)
-    elif not hasattr(trainer.setup_model, "__wrapped__"):
+        watch(NAME, apply_all)
+    elif not hasattr(getattr(trainer, "setup_model", None), "__wrapped__"):
         wrap(trainer, "setup_model", _telling)
         wrap(trainer, "build_optimizer", _with_own_groups)
 

@@ -8,14 +8,10 @@ from collections.abc import Callable, Sequence
 
 from ultralytics.utils import LOGGER
 
-try:
-    from .autoload._yolo_attn_autoload import watch
-except ModuleNotFoundError:  # in a wheel it lies where Python finds it at its start
-    from _yolo_attn_autoload import watch
-
 from ..modules import clips
 from ..modules._clips import clip_modules
-from ._wrap import wrap
+from . import apply as apply_all
+from ._wrap import watch, wrap
 
 NAME = "ultralytics.engine.predictor"
 
@@ -24,8 +20,8 @@ def apply() -> None:
     """Extend the predictor, now or once it is imported. Calling it again does nothing."""
     predictor = getattr(sys.modules.get(NAME), "BasePredictor", None)
     if predictor is None:
-        watch(NAME, apply)
-    elif not hasattr(predictor.inference, "__wrapped__"):
+        watch(NAME, apply_all)
+    elif not hasattr(getattr(predictor, "inference", None), "__wrapped__"):
         wrap(predictor, "inference", _in_clips)
 
 
