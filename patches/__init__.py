@@ -27,6 +27,7 @@ def apply() -> None:
             seam.apply()
     except (AttributeError, ImportError) as error:
         undo()
+        _applied = False
         raise RuntimeError(
             f"yolo_attn cannot extend ultralytics {ultralytics.__version__}: {error}. "
             "Models without yolo_attn modules work; for these, install a supported version."

@@ -1,4 +1,4 @@
-"""Put wrappers in the place of stock functions, and take them back."""
+"""Put wrappers in the place of stock functions, when they are there, and take them back."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 try:
+    from _yolo_attn_autoload import watch  # the one that Python has started
+except ModuleNotFoundError:  # a checkout that isn't installed
     from .autoload._yolo_attn_autoload import watch
-except ModuleNotFoundError:  # in a wheel it lies where Python finds it at its start
-    from _yolo_attn_autoload import watch
 
 _replaced: list[tuple[Any, str, Callable]] = []
 
@@ -24,8 +24,13 @@ def wrap(owner: Any, name: str, make: Callable[[Callable], Callable], everywhere
         make: Takes the stock function and returns its replacement.
         everywhere: Also replace it where other modules of Ultralytics have imported it by name, as they have when the
             plugin is imported late, in a notebook.
+
+    Raises:
+        AttributeError: If there is no such function.
     """
-    stock = getattr(owner, name)
+    stock = getattr(owner, name, None)
+    if stock is None:
+        raise AttributeError(f"{owner.__name__} has no {name}")
     wrapped = functools.wraps(stock)(make(stock))
     owners = [owner]
     if everywhere:
@@ -36,22 +41,24 @@ def wrap(owner: Any, name: str, make: Callable[[Callable], Callable], everywhere
         _replaced.append((each, name, stock))
 
 
-def wrap_when_imported(
-    module: str, owner: str, name: str, make: Callable[[Callable], Callable], again: Callable
-) -> None:
-    """Replace a method of a class once, now or when its module is imported.
+def wrap_when_imported(module: str, owner: str, name: str, make: Callable[[Callable], Callable]) -> None:
+    """Replace a method of a class once, now, or when its module is imported, which applies all patches again.
 
     Args:
         module: Name of the module, which need not be imported.
         owner: Name of the class in it.
         name: The method's name.
         make: As for `wrap`.
-        again: What the import is to call; it ends here again.
+
+    Raises:
+        AttributeError: If the class has no such method.
     """
+    from . import apply  # which imports this file
+
     cls = getattr(sys.modules.get(module), owner, None)
     if cls is None:
-        watch(module, again)
-    elif not hasattr(getattr(cls, name), "__wrapped__"):
+        watch(module, apply)
+    elif not hasattr(getattr(cls, name, None), "__wrapped__"):
         wrap(cls, name, make)
 
 

@@ -14,7 +14,7 @@ GRID_SAMPLE_OPSET = 16
 
 def apply() -> None:
     """Extend the exporter, now or once it is imported. Calling it again does nothing."""
-    wrap_when_imported(NAME, "Exporter", "__call__", _safely, apply)
+    wrap_when_imported(NAME, "Exporter", "__call__", _safely)
 
 
 def _safely(stock: Callable) -> Callable:

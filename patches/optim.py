@@ -20,7 +20,7 @@ UNDECAYED = {"weight_decay": 0.0, "use_muon": False, "param_group": "bn"}
 
 def apply() -> None:
     """Extend the trainer, now or once it is imported. Calling it again does nothing."""
-    wrap_when_imported(NAME, "BaseTrainer", "build_optimizer", _with_own_groups, apply)
+    wrap_when_imported(NAME, "BaseTrainer", "build_optimizer", _with_own_groups)
 
 
 def _with_own_groups(stock: Callable) -> Callable:

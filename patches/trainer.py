@@ -18,7 +18,7 @@ SUFFIX = {"segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
 
 def apply() -> None:
     """Extend the trainer, now or once it is imported. Calling it again does nothing."""
-    wrap_when_imported(NAME, "BaseTrainer", "setup_model", _telling, apply)
+    wrap_when_imported(NAME, "BaseTrainer", "setup_model", _telling)
 
 
 def _telling(stock: Callable) -> Callable:

@@ -16,7 +16,7 @@ NAME = "ultralytics.engine.predictor"
 
 def apply() -> None:
     """Extend the predictor, now or once it is imported. Calling it again does nothing."""
-    wrap_when_imported(NAME, "BasePredictor", "inference", _in_clips, apply)
+    wrap_when_imported(NAME, "BasePredictor", "inference", _in_clips)
 
 
 def _in_clips(stock: Callable) -> Callable:

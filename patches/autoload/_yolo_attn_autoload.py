@@ -34,14 +34,21 @@ def _run_after(loader, waiting):
 
     def exec_module(module):
         execute(module)
-        for then in waiting:
-            then()
+        try:
+            for then in waiting:
+                then()
+        except Exception as error:  # stock models must work, whatever is wrong with the plugin
+            _waiting.clear()
+            sys.stderr.write(f"WARNING yolo_attn is installed but inactive: {type(error).__name__}: {error}\n")
 
     loader.exec_module = exec_module  # of this one loader, which Python made for this module
 
 
 def watch(name, then):
-    """Call `then` once the module `name` has been imported, unless that has begun already."""
+    """Call `then` once the module `name` has been imported, unless that has begun already.
+
+    If it fails, that is told on stderr, the import goes on, and nothing else that was awaited is called.
+    """
     if name in sys.modules:
         return
     waiting = _waiting.setdefault(name, [])
@@ -61,9 +68,6 @@ def install():
 def _load():
     if os.environ.get("YOLO_ATTN_AUTOLOAD", "1").lower() in ("0", "false", "no", "off"):
         return
-    try:
-        from yolo_attn.patches import apply
+    from yolo_attn.patches import apply
 
-        apply()
-    except Exception as error:  # stock models must work, whatever is wrong with the plugin
-        sys.stderr.write(f"WARNING yolo_attn is installed but inactive: {type(error).__name__}: {error}\n")
+    apply()
