@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -90,3 +91,13 @@ def test_predicted_by_ultralytics(kind: str, tmp_path: Path) -> None:
     for want, got in zip(wanted, found, strict=True):
         # OpenVINO computes in bfloat16 where the CPU can
         np.testing.assert_allclose(got.boxes.xyxy, want.boxes.xyxy, rtol=0, atol=5 if kind == "openvino" else 0.05)
+
+
+@pytest.mark.parametrize("opset", [14, 16])
+def test_old_opset(opset: int, tmp_path: Path) -> None:
+    """An export for an older runtime would stop, since GridSample came with opset 16."""
+    model = YOLO("yolov8n-dattn.yaml")
+    model.model.pt_path = str(tmp_path / "model.pt")
+    file = onnx.load(model.export(format="onnx", opset=opset, imgsz=64, simplify=False))
+    assert [each.version for each in file.opset_import if not each.domain] == [opset]
+    assert any(node.op_type == "GridSample" for node in file.graph.node) is (opset == 16)

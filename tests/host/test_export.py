@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 
-import onnx
 import pytest
-from ultralytics import YOLO
 from ultralytics.engine.exporter import Exporter
 from yolo_attn.patches import export
 
@@ -28,13 +25,3 @@ def test_formats(kind: str, opset: int | None, safe: bool) -> None:
 def test_the_exporter_is_extended() -> None:
     """The choice above would be made nowhere, or twice."""
     assert not hasattr(Exporter.__call__.__wrapped__, "__wrapped__")
-
-
-@pytest.mark.parametrize("opset", [14, 16])
-def test_old_opset(opset: int, tmp_path: Path) -> None:
-    """An export for an older runtime would stop, since GridSample came with opset 16."""
-    model = YOLO("yolov8n-dattn.yaml")
-    model.model.pt_path = str(tmp_path / "model.pt")
-    file = onnx.load(model.export(format="onnx", opset=opset, imgsz=64, simplify=False))
-    assert [each.version for each in file.opset_import if not each.domain] == [opset]
-    assert any(node.op_type == "GridSample" for node in file.graph.node) is (opset == 16)
