@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,11 @@ import psutil
 import yaml
 from PIL import Image
 
+from .conftest import script
+
 MODELS = "yolov8n.yaml,yolov8n-se.yaml"
 RECIPE = ("data=shapes.yaml", "epochs=1", "imgsz=32", "batch=8", "fraction=0.05", "seeds=2", "pretrained=start.pt")
-COMMAND = (str(Path(sys.executable).with_name("yolo-attn")), "compare")
+COMMAND = (script("yolo-attn"), "compare")
 LABEL = "1 0.5 0.5 0.5 0.5\n"  # of an image of a `data_set`
 NOISY = ("train_s", "peak_mib")  # differ from run to run
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -33,6 +34,11 @@ TOLERANCE = {  # relative and absolute
 HALF_PRECISION = {"mAP": 0.005, "maps": 0.01}  # of a whole model; maps by standard deviation: yolov8n itself has 0.004
 
 
+def script(name: str) -> str:
+    """The path of a command of this environment, such as yolo."""
+    return sys.executable if name == "python" else shutil.which(name, path=sysconfig.get_path("scripts")) or name
+
+
 def pytest_sessionfinish() -> None:
     shutil.rmtree(HOME, ignore_errors=True)
 
@@ -44,10 +50,13 @@ def run(tmp_path):
     def call(
         *command: str, check: bool = True, cwd: Path = tmp_path, **environment: str
     ) -> subprocess.CompletedProcess:
-        scripts = Path(sys.executable).parent
-        command = (str(scripts / command[0]) if (scripts / command[0]).exists() else command[0], *command[1:])
         done = subprocess.run(
-            command, cwd=cwd, env={**os.environ, **environment}, text=True, capture_output=True, encoding="utf-8"
+            (script(command[0]), *command[1:]),
+            cwd=cwd,
+            env={**os.environ, **environment},
+            text=True,
+            capture_output=True,
+            encoding="utf-8",
         )
         if check and done.returncode:
             pytest.fail(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")

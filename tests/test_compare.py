@@ -102,7 +102,7 @@ def killed(command: list[str], cwd: Path, folder: Path, moments: Iterator[float]
         process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with pytest.raises(subprocess.TimeoutExpired):  # or it ends before its moment has come
             process.wait(next(moments))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         deadline = time.monotonic() + 20
         while (left := workers(folder)) and time.monotonic() < deadline:

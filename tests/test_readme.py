@@ -55,6 +55,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("command", commands())
 def test_command(command: str, folder: Path) -> None:
     """A command of the README would not work."""
+    if command.startswith("PYTHONPATH=") and os.name == "nt":
+        pytest.skip("the shell of Windows sets variables in another way")
     if "yolov8n.pt" in command:
         if not WEIGHTS.exists():
             pytest.skip("needs the checkpoint of the shared folder, which Ultralytics would download")

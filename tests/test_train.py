@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import re
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from .conftest import HOME, SHARED
+from .conftest import HOME, SHARED, script
 
 BCCD = SHARED / "data" / "bccd" / "bccd.yaml"
 SMALL = ("imgsz=96", "batch=16", "plots=False", "workers=0", "fraction=0.25")
@@ -24,9 +22,8 @@ SMALL = ("imgsz=96", "batch=16", "plots=False", "workers=0", "fraction=0.25")
 def trained(tmp_path_factory) -> Path:
     """A run of the stock command on the set that draws itself, from a directory outside the checkout."""
     folder = tmp_path_factory.mktemp("user")
-    yolo = Path(sys.executable).parent / "yolo"
     command = [
-        str(yolo),
+        script("yolo"),
         "train",
         "model=cfg/yolov8n-dattn.yaml",
         "data=shapes.yaml",
@@ -72,9 +69,8 @@ def test_module_command(trained: Path, run, half: str) -> None:
 
 def test_resume_after_a_kill(run, tmp_path: Path) -> None:
     """A run that was killed would be lost."""
-    yolo = Path(sys.executable).parent / "yolo"
     command = [
-        str(yolo),
+        script("yolo"),
         "train",
         "model=yolov8n-se.yaml",
         "data=shapes.yaml",
@@ -89,7 +85,7 @@ def test_resume_after_a_kill(run, tmp_path: Path) -> None:
             break
         time.sleep(0.1)
     time.sleep(0.5)  # past the writing of the file
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     assert last.exists()
     run("yolo", "train", f"model={last}", "resume=True")

@@ -153,7 +153,7 @@ def peak_mib(device: torch.device | str) -> float:
 
         return psutil.Process().memory_info().peak_wset / MIB
     if sys.platform == "linux":  # where ru_maxrss begins at the peak of the process that started this one
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text("utf-8"))
         if found:
             return int(found[1]) / 1024
     import resource

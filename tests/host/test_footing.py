@@ -95,7 +95,8 @@ def test_every_image_and_box(tmp_path: Path) -> None:
     _, predicted, true, files = detections(str(tmp_path / "start.pt"), "shapes.yaml", tmp_path)
     assert len(files) == 96 == len(set(files)) and files == sorted(files)
     assert set(predicted[:, 0]) <= set(range(96)) and len(set(true[:, 0])) > 90
-    lines = [Path(f.replace("/images/", "/labels/")).with_suffix(".txt").read_text().splitlines() for f in files]
+    labels = Path(files[0]).parents[2] / "labels" / "val"
+    lines = [(labels / f"{Path(f).stem}.txt").read_text().splitlines() for f in files]
     assert [len(each) for each in lines] == [int((true[:, 0] == i).sum()) for i in range(96)]
     assert (true[:, 4:6] > true[:, 2:4]).all() and 250 < true[:, 2:6].max() < 321
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shlex
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -125,8 +127,8 @@ def _command(given: dict[str, Any]) -> str:
     named = {
         name: value for name, value in given.items() if name != "train" and (name == "seeds" or value != defaults[name])
     }
-    parts = (shlex.quote(f"{name}={_plain(value)}") for name, value in {**named, **given["train"]}.items())
-    return f"yolo-attn compare {' '.join(parts)}"
+    parts = [f"{name}={_plain(value)}" for name, value in {**named, **given["train"]}.items()]
+    return f"yolo-attn compare {subprocess.list2cmdline(parts) if os.name == 'nt' else shlex.join(parts)}"
 
 
 def _plain(value: Any) -> str:

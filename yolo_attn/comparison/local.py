@@ -20,6 +20,7 @@ from .train import Job
 from .worker import failed
 
 Outcome = tuple[Job, dict[str, Any]]
+GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # what Windows has in the place of sessions
 
 
 def execute(jobs: Sequence[Job], folders: Sequence[Path], machine: Machine) -> Iterator[Outcome]:
@@ -70,9 +71,15 @@ def _start(job: Job, folder: Path, place: dict[str, str]) -> tuple[subprocess.Po
     command = [sys.executable, "-m", f"{__package__}.worker", str(folder)]
     with open(log, "ab" if job.resume else "wb") as out:
         process = subprocess.Popen(  # a session of its own, so that Ctrl-C reaches this process alone
-            command, stdin=subprocess.PIPE, stdout=out, stderr=out, env={**os.environ, **place}, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=out,
+            env={**os.environ, **place},
+            start_new_session=True,
+            creationflags=GROUP,
         )
-    with suppress(BrokenPipeError):  # it is gone already; its exit status says why
+    with suppress(OSError):  # it is gone already, which Windows calls an invalid argument; its exit status says why
         assert process.stdin is not None  # stays open: its end tells the process that this one is gone
         process.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
         process.stdin.flush()

@@ -23,7 +23,11 @@ WAIT_S = 60  # for a process of a killed comparison that is about to notice it
 
 def main() -> None:
     given = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    pipe = os.dup(
+        0
+    )  # for us alone: on Windows whatever looks at it, a process that inherits it too, waits for our read
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    threading.Thread(target=_die_with_parent, args=(pipe,), daemon=True).start()
     folder = Path(sys.argv[1])
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock_of(folder), timeout=WAIT_S):
@@ -54,8 +58,8 @@ def lock_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.lock")
 
 
-def _die_with_parent() -> None:
-    while os.read(0, 1):  # not through sys.stdin, whose lock the end of the interpreter would wait for
+def _die_with_parent(pipe: int) -> None:
+    while os.read(pipe, 1):  # not through a file object, whose lock the end of the interpreter would wait for
         pass
     os._exit(1)
 
