@@ -122,6 +122,8 @@ class SIFA(ClipModule):
         full strength an untrained layer costs a pretrained detector boxes.
     """
 
+    no_gradient = ("conv_offset", "scale")  # from single images
+
     def __init__(
         self,
         dim: int,
