@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from ..modules import export_safe
 from ._wrap import wrap_when_imported
@@ -17,11 +18,16 @@ def apply() -> None:
     wrap_when_imported(NAME, "Exporter", "__call__", _safely)
 
 
+def sampling(kind: str, opset: int | None) -> AbstractContextManager[None]:
+    """The block in which a model is to be exported to a format, with an ONNX opset or the exporter's own choice."""
+    return (
+        nullcontext() if kind.lower() in TRIED and (opset or GRID_SAMPLE_OPSET) >= GRID_SAMPLE_OPSET else export_safe()
+    )
+
+
 def _safely(stock: Callable) -> Callable:
     def export(self, *args, **kwargs):
-        if str(self.args.format).lower() in TRIED and (self.args.opset or GRID_SAMPLE_OPSET) >= GRID_SAMPLE_OPSET:
-            return stock(self, *args, **kwargs)
-        with export_safe():
+        with sampling(str(self.args.format), self.args.opset):
             return stock(self, *args, **kwargs)
 
     return export

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import re
+import traceback
 from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+import torchvision
+import ultralytics
 from torch import Tensor, nn
 from ultralytics.nn import tasks
-from ultralytics.utils import checks
+from ultralytics.utils import SETTINGS, checks
 
 from ..registry import Spec, find
 from ..rows import refuse_endless
@@ -65,6 +70,49 @@ def scale_of(name: str | Path) -> str:
     return tasks.guess_model_scale(name)
 
 
+def checkpoint(path: Path) -> Path | None:
+    """The file of a checkpoint where Ultralytics looks before it downloads one, or None."""
+    return next((p for p in (path, Path(SETTINGS["weights_dir"]) / path) if p.is_file()), None)
+
+
+def open_checkpoint(path: Path) -> Model:
+    """The model of a checkpoint. What its classes need is not installed, as Ultralytics would.
+
+    Raises:
+        ModuleNotFoundError, TypeError: If the file can't be read.
+    """
+    from ultralytics import YOLO
+
+    before, checks.AUTOINSTALL = checks.AUTOINSTALL, False
+    try:
+        return YOLO(str(path)).model
+    finally:
+        checks.AUTOINSTALL = before
+
+
+def versions() -> dict[str, str]:
+    """Versions of Ultralytics and of what it runs on."""
+    return {
+        "ultralytics": ultralytics.__version__,
+        "torch": str(torch.__version__),
+        "torchvision": torchvision.__version__,
+    }
+
+
+def required(package: str) -> str:
+    """The versions of a package that the installed plugin asks for, such as ">=8.3.20", or ""."""
+    try:
+        listed = metadata.requires("yolo-attn") or []
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        return ""
+    return next((found[1] for each in listed if (found := re.match(rf"{package}\s*([<>=!~][^;]*)", each))), "")
+
+
+def satisfies(version: str, required: str) -> bool:
+    """Whether a version is among the required ones, ">=8.3.20,!=8.3.41"."""
+    return checks.check_version(version, required)
+
+
 def build(d: Mapping[str, Any]) -> Model:
     """The model of a dictionary, by the class that its head and task ask for."""
     name = BY_HEAD.get(d["head"][-1][2]) or BY_TASK[tasks.guess_model_task(dict(d))]
@@ -82,28 +130,52 @@ def measure(d: Mapping[str, Any]) -> list[Map | None]:
     Raises:
         ValueError: If the model can't be built, or can't run on an image of 64 pixels.
     """
+    with torch.random.fork_rng(devices=[]):
+        try:
+            model = build(scaled(d)).eval()
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
+            raise ValueError(f"the model can't be built: {error}") from error
+        try:
+            return maps(model)
+        except (RuntimeError, TypeError, ValueError) as error:
+            i = failed_at(error)
+            layer = "" if i is None else f", layer {i} ({[*d['backbone'], *d['head']][i][2]})"
+            raise ValueError(f"the model can't run{layer}: {error}") from error
+
+
+def scaled(d: Mapping[str, Any]) -> dict[str, Any]:
+    """The dictionary with the scale that Ultralytics takes, and doesn't have to warn of taking the first."""
+    return {**d, "scale": d.get("scale") or next(iter(d.get("scales") or {}), "")}
+
+
+def maps(model: Model) -> list[Map | None]:
+    """Stride and channels of every layer of a built model, as `measure` gives them; the model is put in eval mode."""
     found: list[Map | None] = []
 
     def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
         is_map = isinstance(output, Tensor) and output.ndim == 4
         found.append(Map(IMAGE // output.shape[-1], output.shape[1]) if is_map else None)
 
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        scale = d.get("scale") or next(iter(d.get("scales") or {}), "")  # Ultralytics' default, without its warning
-        try:
-            model = build({**d, "scale": scale}).eval()
-        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
-            raise ValueError(f"the model can't be built: {error}") from error
-        for layer in model.model:
-            layer.register_forward_hook(note)
-        try:
-            model(torch.zeros(1, model.yaml.get("channels", 3), IMAGE, IMAGE))
-        except (RuntimeError, TypeError, ValueError) as error:
-            i = len(found)
-            raise ValueError(
-                f"the model can't run, layer {i} ({[*d['backbone'], *d['head']][i][2]}): {error}"
-            ) from error
+    handles = [layer.register_forward_hook(note) for layer in model.model]
+    try:
+        with torch.no_grad():
+            model.eval()(next(model.parameters()).new_zeros(1, model.yaml.get("channels", 3), IMAGE, IMAGE))
+    finally:
+        for handle in handles:
+            handle.remove()
     return found
+
+
+def failed_at(error: BaseException) -> int | None:
+    """Number of the row at which a model could not be built, or of the layer at which it could not run."""
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        local = frame.f_locals
+        running = isinstance(local.get("self"), nn.Module) and hasattr(local["self"], "f")
+        number = getattr(local["self"], "i", None) if running else local.get("i")
+        if (running or frame.f_code.co_name == "parse_model") and isinstance(number, int):
+            found = number
+    return found if found is not None or error.__cause__ is None else failed_at(error.__cause__)
 
 
 SHORT = {"k": "kernel_size", "s": "stride", "p": "padding", "g": "num_groups", "d": "dilation", "e": "expansion"}

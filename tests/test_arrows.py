@@ -12,6 +12,7 @@ FILES = [*sorted((ROOT / "yolo_attn").rglob("*.py")), *sorted((ROOT / "patches")
 KNOWS_ULTRALYTICS = (
     "patches/",
     "yolo_attn/comparison/",
+    "yolo_attn/inspection/__init__.py",  # the progress bar
     "yolo_attn/viz.py",
     "yolo_attn/cli.py",
     "yolo_attn/measure.py",

@@ -17,14 +17,18 @@ from .modules import clips, export_safe
 from .patches import apply
 from .registry import Spec, get, names, register
 
-_LATER = {"insert": "edit", "remove": "edit", "replace": "edit", "compare": "comparison", "report": "comparison"}
+_LATER = {
+    **dict.fromkeys(("insert", "remove", "replace"), "edit"),
+    **dict.fromkeys(("compare", "report"), "comparison"),
+    **dict.fromkeys(("Finding", "preflight"), "inspection"),
+}
 __all__ = ["Spec", "__version__", "clips", "export_safe", "get", "modules", "names", "register", *_LATER]
 
 apply()
 
 
 def __getattr__(name: str) -> Any:
-    """Editing and comparing are imported when they are asked for: every start of Ultralytics imports this package."""
+    """What works on models is imported when it is asked for: every start of Ultralytics imports this package."""
     if name in _LATER:
         return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,6 +18,8 @@ HELP = f"""yolo-attn {__version__}: attention for Ultralytics YOLOv8 as one row 
       A model with modules inserted, as a YAML, or as a checkpoint that keeps the weights. Without `out` it is printed.
   yolo-attn replace base=yolov8n.yaml module=iAFF at=11 args=512 out=my.yaml
   yolo-attn remove base=my.yaml at=SE out=plain.yaml
+  yolo-attn preflight model=my.yaml imgsz=640 batch=16
+      Will it train? Rows, gradients, half precision, memory and export of a YAML or checkpoint, in under a minute.
   yolo-attn compare models=yolov8n.yaml,yolov8n-dattn.yaml data=shapes.yaml pretrained=yolov8n.pt seeds=5 epochs=20
       Does it help on my data? Trains each model with each seed and compares mAP with the first one's, with intervals.
   yolo-attn report runs/compare/shapes
@@ -60,9 +62,9 @@ def _run(verb: str, arguments: Sequence[str]) -> None:
     """Run a command of ours; a mistake is told in one line."""
     from ruamel.yaml.error import YAMLError
 
-    from . import comparison, document, edit
+    from . import document, inspection
 
-    function = getattr(edit if verb in EDITS else comparison, verb)
+    function = getattr(sys.modules[__package__], verb)
     if any(a in HELP_WORDS for a in arguments):
         print(f"yolo-attn {verb} {VERBS[verb]}\n\n{inspect.getdoc(function)}")
         return
@@ -78,6 +80,9 @@ def _run(verb: str, arguments: Sequence[str]) -> None:
         sys.exit(f"yolo-attn {verb}: interrupted. The same command goes on where it was." if verb == "compare" else 130)
     if verb in EDITS:
         print(f"wrote {given['out']}" if "out" in given else document.dump(result).rstrip("\n"))
+    elif verb == "preflight":
+        print(inspection.text(result))
+        sys.exit(any(finding.level == "error" for finding in result))
     elif any(row.get("failed") for row in result):
         sys.exit(1)
 
@@ -119,13 +124,14 @@ def keywords(function: Callable, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 EDITS = ("insert", "replace", "remove")
-VERBS = dict.fromkeys((*EDITS, "compare"), "name=value ...") | {"report": "FOLDER ... [out=FOLDER]"}
-TEXTS = ("base", "weights", "out", "data", "pretrained", "test", "project", "name", "address")
+VERBS = dict.fromkeys((*EDITS, "compare", "preflight"), "name=value ...") | {"report": "FOLDER ... [out=FOLDER]"}
+TEXTS = ("model", "base", "weights", "out", "data", "pretrained", "test", "project", "name", "address")
 LISTS = ("module", "at", "models", "control", "device")
 EXAMPLES = {
     "insert": "base=yolov8n.yaml module=DAttention at=sppf",
     "replace": "base=yolov8n.yaml module=iAFF at=11",
     "remove": "base=my.yaml at=SE",
+    "preflight": "model=yolov8n-dattn.yaml",
     "compare": "models=yolov8n.yaml,yolov8n-dattn.yaml data=my.yaml pretrained=yolov8n.pt",
 }
 

@@ -161,6 +161,8 @@ class iAFF(_Fusion):
         projected; one image in training mode doesn't raise (see MS_CAM).
     """
 
+    no_gradient = ("global_att2",)  # without own_global
+
     def __init__(
         self, dim: int, reduction: int = 4, in_channels: Sequence[int] | None = None, own_global: bool = False
     ) -> None:

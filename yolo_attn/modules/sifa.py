@@ -123,6 +123,8 @@ class SIFA(ClipModule):
         pretrained detector boxes.
     """
 
+    no_gradient = ("conv_offset", "scale")  # from single images
+
     def __init__(
         self,
         dim: int,

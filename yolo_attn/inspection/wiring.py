@@ -1,0 +1,102 @@
+"""Checks: every `from` names a layer that is there, every layer is used, and the head reads the maps that it should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from .. import graph
+from ..patches import host
+from ..registry import find
+from .finding import Finding, error, ok, row, warning
+from .subject import Subject
+
+FEEDS_TEXT = {"ImagePoolingAttn"}  # YOLO-World takes its output for the texts, by no `from`
+
+
+def rows(subject: Subject) -> Iterator[Finding]:
+    """The form of the rows, before anything is built."""
+    listed, names = graph.rows(subject.d), subject.names
+    if wrong := [error(what, do, row(i, names)) for i, each in enumerate(listed) for what, do in _malformed(each, i)]:
+        subject.d = {}
+        yield from wrong
+        return
+    unused = dead(subject)
+    for i in unused:
+        yield error(
+            "no later row reads its output, so it does nothing and learns nothing",
+            "Name it in the `from` of the rows that are to read it. Behind an inserted row all numbers in `from` shift "
+            "by one: `yolo-attn insert` does it.",
+            row(i, names),
+        )
+    for i, concats in _unmixed(subject).items():
+        behind = ", ".join(str(source + 1) for source in concats)
+        yield warning(
+            f"it reads a Concat, {', '.join(map(str, concats))}, which Ultralytics' models mix by another layer first",
+            f"If a row was inserted above, write {behind} in `from`.",
+            row(i, names),
+        )
+    if not unused:
+        yield ok(f"{len(listed)}, each read by a later one")
+
+
+def _malformed(each: object, i: int) -> Iterator[tuple[str, str]]:
+    if not isinstance(each, (list, tuple)) or len(each) != 4 or not isinstance(each[2], str):
+        yield f"it is {each!r}", "Write [from, repeats, module, arguments]."
+        return
+    source, repeats, _, arguments = each
+    indices = list(source) if isinstance(source, (list, tuple)) else [source]
+    wrong = [s for s in indices if type(s) is not int or not (-i <= s < i or (i == 0 and s == -1))]
+    if wrong or not indices:
+        before = f"Layers 0 to {i - 1} come before it, and -1 is the last of them." if i else "Write -1, the image."
+        yield f"`from` must name earlier layers, got {source!r}", before
+    if type(repeats) is not int or repeats < 1:
+        yield f"repeats must be a whole number from 1, got {repeats!r}", "Write 1."
+    if not isinstance(arguments, (list, tuple)):
+        yield f"arguments must be a list, got {arguments!r}", f"Write [{arguments!r}]."
+
+
+def dead(subject: Subject) -> list[int]:
+    """Numbers of the rows whose output nothing uses, in the end."""
+    listed = graph.rows(subject.d)
+    used = {subject.head}
+    for i in range(subject.head, -1, -1):
+        if i in used or listed[i][2] in FEEDS_TEXT:
+            used |= {i, *graph.sources(listed[i], i)}
+    return [i for i in range(len(listed)) if i not in used]
+
+
+def _unmixed(subject: Subject) -> dict[int, list[int]]:
+    """Rows that read outputs of Concats by their numbers, and these numbers."""
+    found: dict[int, list[int]] = {}
+    for i, each in enumerate(graph.rows(subject.d)):
+        given = each[0] if isinstance(each[0], (list, tuple)) else [each[0]]
+        pairs = zip(given, graph.sources(each, i), strict=True)
+        if concats := [s for f, s in pairs if f != -1 and subject.names[s] == "Concat"]:
+            found[i] = concats
+    return found
+
+
+def maps(subject: Subject) -> Iterator[Finding]:
+    """The maps that the rows of the built model give to each other."""
+    found, listed = host.maps(subject.model), graph.rows(subject.d)
+    for i, each in enumerate(listed):
+        spec, (source, *others) = find(each[2]), graph.sources(each, i)
+        if spec is None or spec.stands_for or others or source < 0 or found[i] != found[source]:
+            continue  # no module that was put behind a layer
+        for j in range(i + 1, len(listed)):
+            if source in graph.sources(listed[j], j):
+                yield warning(
+                    f"it reads layer {source} ({subject.names[source]}) as it is before {row(i, subject.names)}",
+                    f"Write {i} in its `from` if it is to see what {subject.names[i]} makes of it.",
+                    row(j, subject.names),
+                )
+    strides = [read.stride for s in graph.sources(listed[-1], subject.head) if (read := found[s])]
+    if any(2 * a != b for a, b in pairwise(strides)):
+        yield warning(
+            f"it reads maps of strides {', '.join(map(str, strides))}, and each should be twice that of the one before",
+            "Correct its `from`: P3, P4 and P5 have the strides 8, 16 and 32.",
+            row(subject.head, subject.names),
+        )
+    else:
+        yield ok(f"{subject.names[-1]} reads stride{'s' * (len(strides) > 1)} {', '.join(map(str, strides))}")
