@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from yolo_attn.modules import AFF, GCT, MS_CAM, SE, iAFF
+from yolo_attn.modules import AFF, GCT, MS_CAM, SE, Residual, iAFF
 
 from .conftest import TOLERANCE
 from .reference import REFERENCES
@@ -45,6 +45,15 @@ def test_fusion_of_two_widths() -> None:
     module = generic(AFF(8, 2, in_channels=[6, 8])).double()
     x, y = torch.randn(2, 6, 3, 3).double(), torch.randn(2, 8, 3, 3).double()
     torch.testing.assert_close(module([x, y]), REFERENCES["AFF"](module, x, y), **TOLERANCE[torch.float64])
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_residual_refuses_another_size(size: int) -> None:
+    """A map of one pixel would be added to all pixels, silently; any other would be torch's error, without a name."""
+    residual = Residual(8, "DeformConv", (8, 8, 3, 5))
+    message = rf"Residual: DeformConv must keep height and width, got \({size * 5}, 5\) in and \({size}, 1\) out"
+    with pytest.raises(ValueError, match=message):
+        residual(torch.rand(1, 8, size * 5, 5))
 
 
 @pytest.mark.parametrize("make, message", [

@@ -54,9 +54,11 @@ def test_install_use_uninstall(wheel: Path, tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     code = (
         "import ultralytics.nn.tasks as t, yolo_attn, yolo_attn.patches as p, sys; from ultralytics import YOLO; "
-        "YOLO('yolov8s-dattn-neck.yaml'); print(yolo_attn.__file__, p.__file__)"
+        "YOLO('yolov8s-dattn-neck.yaml'); from importlib.metadata import packages_distributions as d; "
+        "print(*d()['yolo_attn'], yolo_attn.__file__, p.__file__)"
     )
-    found = call(python, "-c", code, cwd=tmp_path, env=environment).split()[-2:]
+    name, *found = call(python, "-c", code, cwd=tmp_path, env=environment).split()[-3:]
+    assert name == "yolo-attn"  # which Ultralytics asks pip for, as yolo_attn, where a checkpoint's classes are missing
     assert all(Path(f).is_relative_to(site) for f in found)
     call(python, "-m", "pip", "uninstall", "--yes", "yolo-attn")
     assert files() == before

@@ -50,7 +50,7 @@ class Residual(nn.Module):
     def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:
         x, inputs = (x, x) if isinstance(x, Tensor) else (x[0], x[1:])
         y = self.fn(inputs)
-        if y.shape[-2:] != x.shape[-2:]:  # broadcasting would hide a 1x1 map
+        if not torch.jit.is_tracing() and y.shape[-2:] != x.shape[-2:]:  # broadcasting would hide a 1x1 map
             raise ValueError(
                 f"Residual: {type(self.fn).__name__} must keep height and width, got {tuple(x.shape[-2:])} in and "
                 f"{tuple(y.shape[-2:])} out. Give it stride 1, or a row without Residual."
