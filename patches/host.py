@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 import ultralytics
 from torch import Tensor, nn
 from ultralytics.nn import tasks
@@ -95,7 +94,7 @@ def versions() -> dict[str, str]:
     return {
         "ultralytics": ultralytics.__version__,
         "torch": str(torch.__version__),
-        "torchvision": torchvision.__version__,
+        "torchvision": metadata.version("torchvision"),
     }
 
 

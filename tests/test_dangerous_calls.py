@@ -34,6 +34,11 @@ DECLARED = {
     ("yolo_attn/comparison/render.py", "Comparison.load"): "tables of a comparison, as text",
     ("yolo_attn/comparison/plan.py", "model.load"): "the host's transfer of weights from a model in memory",
     ("patches/weights.py", "model.load"): "the same",
+    ("patches/host.py", "importlib"): "versions of installed packages",
+    ("yolo_attn/inspection/building.py", "model.load"): "the host's transfer of weights from a model in memory",
+    ("yolo_attn/inspection/exporting.py", "importlib.util"): "whether onnx is installed",
+    ("yolo_attn/inspection/versions.py", "subprocess"): "a fresh Python that says whether it knows the plugin",
+    ("yolo_attn/comparison/__init__.py", "subprocess"): "how Windows quotes a command that is shown",
     ("yolo_attn/cli.py", ".load"): "ruamel.yaml with typ='safe'",
 }
 
