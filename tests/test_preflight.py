@@ -256,6 +256,7 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """A file would be written, the dictionary changed, or somebody's random numbers and log be disturbed."""
     monkeypatch.chdir(tmp_path)
     model, filters = with_row("DAttention"), list(LOGGER.filters)
+    torch.manual_seed(7)
     before, state, arrays = copy.deepcopy(model), torch.random.get_rng_state(), np.random.get_state()[1].copy()
     findings(model)
     assert model == before and torch.equal(torch.random.get_rng_state(), state) and LOGGER.filters == filters
