@@ -71,10 +71,13 @@ def test_same_on_real_images(name: str, kind: str, safe: bool, tmp_path: Path) -
         assert ((got - want).abs() / largest).max() < 1e-4
         nc = len(net.names)
         boxes, others = (non_max_suppression(each, CONF, nc=nc)[0][:, :6] for each in (want, got))
-        assert len(others) == len(boxes)
-        if len(boxes):  # those of nearly equal scores may change places
-            far = torch.cdist(boxes, others, compute_mode="donot_use_mm_for_euclid_dist")  # in pixels, scores, classes
-            assert torch.cat([far.amin(0), far.amin(1)]).max() < 0.01
+        far = torch.cdist(boxes, others, compute_mode="donot_use_mm_for_euclid_dist")  # in pixels, scores, classes
+        alone = sum(int((far.amin(axis) > 0.01).sum()) for axis in (0, 1)) if len(boxes) and len(others) else 0
+        # of the hundred boxes of an untrained model one may be at a threshold
+        assert (
+            alone <= (0 if name in STARTING else 0.02 * (len(boxes) + len(others)))
+            and abs(len(others) - len(boxes)) <= alone
+        )
         found += len(boxes)
     assert found >= 4 or name not in STARTING
 
