@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils._device import DeviceContext
+from torch.overrides import TorchFunctionMode
 from ultralytics.cfg import get_cfg
 from ultralytics.utils import LOGGER
 
@@ -70,16 +70,16 @@ def _labelled(model: Model, x: Tensor) -> dict[str, Tensor]:
     return {"img": x, **{name: value.to(x.device) for name, value in batch.items()}}
 
 
-class Shapes(DeviceContext):
+@contextmanager
+def shapes() -> Iterator[None]:
     """New tensors have a shape and no values, so that a large model costs little; numbers given as such stay."""
+    with torch.device("meta"), _Numbers():
+        yield
 
-    def __init__(self) -> None:
-        super().__init__(torch.device("meta"))
 
+class _Numbers(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is torch.tensor:
-            return func(*args, **(kwargs or {}))
-        return super().__torch_function__(func, types, args, kwargs)
+        return func(*args, **({"device": "cpu"} if func is torch.tensor else {}) | (kwargs or {}))
 
 
 def exported(model: Model, x: Tensor, opset: int) -> bytes:

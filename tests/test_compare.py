@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -172,7 +173,8 @@ def test_resume(place: Path, tmp_path: Path) -> None:
     ]
     folder = tmp_path / "runs/compare/done"
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not list(folder.glob("runs/yolov8n/seed0.part/train/weights/last.pt")):
+    last = folder / "runs/yolov8n/seed0.part/train/weights/last.pt"
+    while process.poll() is None and not zipfile.is_zipfile(last):  # it is there before it is whole
         time.sleep(0.01)
     process.kill()
     process.wait()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +41,18 @@ def test_a_smaller_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(train.DEFAULT_CFG_DICT, "batch", 32)
     with pytest.raises(train.RunFailed, match="out of memory with batch=32"):
         train.train(job(data), tmp_path / "run")
+
+
+def test_what_a_run_starts_has_no_part_in_its_pipe(tmp_path: Path) -> None:
+    """On Windows a process that a run starts, such as a loader's worker, would wait for the run's own read to end."""
+    code = (
+        "import os, stat; from yolo_attn.comparison import worker; "
+        "worker.attempt = lambda job, folder: folder.mkdir() or {'pipe': stat.S_ISFIFO(os.fstat(0).st_mode)}; "
+        "worker.main()"
+    )
+    folder = tmp_path / "run"
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], stdin=subprocess.PIPE) as process:
+        process.stdin.write(json.dumps(asdict(job("data.yaml"))).encode() + b"\n")
+        process.stdin.flush()
+        assert process.wait() == 0
+    assert json.loads((folder / "result.json").read_text(encoding="utf-8")) == {"pipe": False}

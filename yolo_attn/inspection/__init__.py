@@ -54,8 +54,6 @@ def preflight(
                 with rehearsal.quiet():
                     try:
                         found += [replace(finding, check=name) for finding in check(on)]
-                    except FileNotFoundError:
-                        raise
                     except Exception as error:  # whatever a model raises: that is what was found
                         found.append(replace(explained(error, on.names, otherwise), check=name))
             bar.update(1)

@@ -44,7 +44,7 @@ def build(subject: Subject) -> Iterator[Finding]:
 def _weights(subject: Subject) -> int:
     """Bytes of the model's weights; 0 where they can't be counted without making them."""
     try:
-        with rehearsal.Shapes():
+        with rehearsal.shapes():
             model = host.build(subject.d)
         return sum(t.nbytes for t in model.state_dict().values())
     except Exception:  # whatever a module raises that can't be made of shapes alone; it is built in earnest next

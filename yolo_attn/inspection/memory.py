@@ -74,7 +74,7 @@ def counted(model: nn.Module) -> Iterator[Counter[int]]:
 def forecast(subject: Subject) -> Counter[int]:
     """What one image at imgsz would keep, found with shapes alone; nothing where a module can't do with these."""
     try:
-        with rehearsal.Shapes():
+        with rehearsal.shapes():
             model = host.build(subject.d).train()
             with counted(model) as saved:
                 model(torch.zeros(1, model.yaml.get("channels", 3), subject.imgsz, subject.imgsz))
@@ -85,6 +85,8 @@ def forecast(subject: Subject) -> Counter[int]:
 
 def memory(subject: Subject) -> Iterator[Finding]:
     """Memory of a training step, from what one with a single image keeps and what each further image adds."""
+    if len(subject.saved) < 2:
+        return
     few, more = sorted(subject.saved)
     each = {i: max(size - subject.saved[few][i], 0) for i, size in subject.saved[more].items()}
     image = sum(each.values())

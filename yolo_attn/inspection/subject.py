@@ -104,6 +104,7 @@ def _file(model: str | os.PathLike) -> Path:
             "Write model=yolov8n-dattn.yaml, say."
         )
     if path.suffix != ".pt":
+        host.yaml_path(path)  # raises where there is none
         return path
     if found := host.checkpoint(path):
         return found

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from .. import __version__
 from ..patches import host
-from ..registry import find
 from .finding import Finding, error, ok, warning
 from .subject import Subject
 
@@ -30,7 +29,7 @@ def versions(subject: Subject) -> Iterator[Finding]:
         )
     listed = ", ".join(f"{name} {version}" for name, version in have.items())
     yield ok(f"yolo-attn {__version__}, {listed}; {_tried(release)}")
-    if not any(find(name.partition("[")[0]) for name in subject.names):
+    if subject.model is None or not host.inserted(subject.model):
         return
     if os.environ.get("YOLO_ATTN_AUTOLOAD", "1").lower() in OFF:
         yield warning(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
 from .. import graph
 from ..patches import host
-from ..registry import find
 from .finding import Finding, error, ok, row, warning
 from .subject import Subject
 
@@ -69,34 +69,38 @@ def dead(subject: Subject) -> list[int]:
 def _unmixed(subject: Subject) -> dict[int, list[int]]:
     """Rows that read outputs of Concats by their numbers, and these numbers."""
     found: dict[int, list[int]] = {}
+    names = subject.names
     for i, each in enumerate(graph.rows(subject.d)):
         given = each[0] if isinstance(each[0], (list, tuple)) else [each[0]]
         pairs = zip(given, graph.sources(each, i), strict=True)
-        if concats := [s for f, s in pairs if f != -1 and subject.names[s] == "Concat"]:
+        if concats := [s for f, s in pairs if f != -1 and names[s] == "Concat"]:
             found[i] = concats
     return found
 
 
 def maps(subject: Subject) -> Iterator[Finding]:
     """The maps that the rows of the built model give to each other."""
-    found, listed = host.maps(subject.model), graph.rows(subject.d)
+    found, listed, names = host.maps(subject.model), graph.rows(subject.d), subject.names
+    readers: dict[int, list[int]] = defaultdict(list)
     for i, each in enumerate(listed):
-        spec, (source, *others) = find(each[2]), graph.sources(each, i)
+        for source in graph.sources(each, i):
+            readers[source].append(i)
+    for i, each in enumerate(listed):
+        spec, (source, *others) = host.spec_of(subject.model.model[i]), graph.sources(each, i)
         if spec is None or spec.stands_for or others or source < 0 or found[i] != found[source]:
             continue  # no module that was put behind a layer
-        for j in range(i + 1, len(listed)):
-            if source in graph.sources(listed[j], j):
-                yield warning(
-                    f"it reads layer {source} ({subject.names[source]}) as it is before {row(i, subject.names)}",
-                    f"Write {i} in its `from` if it is to see what {subject.names[i]} makes of it.",
-                    row(j, subject.names),
-                )
-    strides = [read.stride for s in graph.sources(listed[-1], subject.head) if (read := found[s])]
+        for reader in (reader for reader in readers[source] if reader > i):
+            yield warning(
+                f"it reads layer {source} ({names[source]}) as it is before {row(i, names)}",
+                f"Write {i} in its `from` if it is to see what {names[i]} makes of it.",
+                row(reader, names),
+            )
+    strides = [read.stride for source in graph.sources(listed[-1], subject.head) if (read := found[source])]
     if any(2 * a != b for a, b in pairwise(strides)):
         yield warning(
             f"it reads maps of strides {', '.join(map(str, strides))}, and each should be twice that of the one before",
             "Correct its `from`: P3, P4 and P5 have the strides 8, 16 and 32.",
-            row(subject.head, subject.names),
+            row(subject.head, names),
         )
     else:
-        yield ok(f"{subject.names[-1]} reads stride{'s' * (len(strides) > 1)} {', '.join(map(str, strides))}")
+        yield ok(f"{names[-1]} reads stride{'s' * (len(strides) > 1)} {', '.join(map(str, strides))}")
