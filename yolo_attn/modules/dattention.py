@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,10 +11,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register
+from ._blocks import attend_by_rows
 from ._checks import boolean, divisible, heads, number, one_of, pair, positive
+from ._constants import constant
 from ._sampling import at_least_float32, divided, sample
 
 POSITION_ENCODINGS = ("dwc", "fixed", "log_cpb", "table", "none")
+
+
+@constant
+def _cells(like: Tensor, h: int, w: int) -> Tensor:
+    """The regular grid (h, w, 2) of keys: cell centres over h - 1, as the official weights were trained with."""
+    y, x = (
+        (torch.arange(n, dtype=like.dtype, device=like.device) + 0.5) / max(n - 1, 1) * 2 - 1  # one point is at 0
+        for n in (h, w)
+    )
+    return torch.stack(torch.meshgrid(y, x, indexing="ij"), -1)
+
+
+@constant
+def _axes(like: Tensor, h: int, w: int) -> tuple[Tensor, ...]:
+    """Rows (h) and columns (w) of pixels, -1 to 1 from the first to the last one."""
+    return tuple(
+        (2 * torch.arange(n, dtype=like.dtype, device=like.device) - (n - 1)) / max(n - 1, 1)  # one pixel is at 0
+        for n in (h, w)
+    )
 
 
 class LayerNormProxy(nn.Module):
@@ -153,26 +174,35 @@ class DAttention(nn.Module):
         if self.no_off:
             window = [min(self.stride, n) for n in x.shape[2:]]
             keys = F.avg_pool2d(x, window, ceil_mode=self.conv_offset[0].padding != (0, 0))  # as many as with offsets
-            reference = self._reference(x, *keys.shape[2:])
+            cells = _cells(at_least_float32(keys), *keys.shape[2:])
+            reference = cells.expand(x.shape[0] * self.num_groups, -1, -1, -1)
             pos = reference.clamp(-1, 1) if self.offset_range < 0 else reference
         else:
             pos, reference = self._points(q)
             x_by_group = rearrange(x, "b (g c) h w -> (b g) c h w", g=self.num_groups)
             keys = rearrange(sample(x_by_group, pos), "(b g) c h w -> b (g c) h w", g=self.num_groups)
-        out = F.scaled_dot_product_attention(
-            self._heads(q),
-            self._heads(self.proj_k(keys)),
-            self._heads(self.proj_v(keys)),
-            self._bias(q, pos),
-            self.attn_drop if self.training else 0.0,
-        )
-        out = rearrange(out, "b n (h w) c -> b (n c) h w", h=x.shape[2])
+        out = self._attention(q, self.proj_k(keys), self.proj_v(keys), pos)
         if self.pe == "dwc" and self.rpe_table is not None:
             out = out + self.rpe_table(q)
         by_batch = (rearrange(p, "(b g) h w yx -> b g h w yx", g=self.num_groups) for p in (pos, reference))
         return self.proj_drop(self.proj_out(out)), *by_batch
 
+    def _attention(self, q: Tensor, k: Tensor, v: Tensor, pos: Tensor) -> Tensor:
+        """Attention of maps, (B, C, H, W) each, to a map (B, C, H, W)."""
+        heads = [self._heads(each) for each in (q, k, v)]
+        dropout = self.attn_drop if self.training else 0.0
+        if self.rpe_table is None or self.pe == "dwc":
+            out = F.scaled_dot_product_attention(*heads, dropout_p=dropout)
+        elif self.pe == "fixed":
+            bias = self._fixed_bias(q.shape[2:], pos.shape[1:3]).to(q.dtype)
+            out = F.scaled_dot_product_attention(*heads, bias, dropout)
+        else:
+            out = attend_by_rows(*heads, *self._bias(q, pos), dropout)
+        return rearrange(out, "b n (h w) c -> b (n c) h w", h=q.shape[2])
+
     def _heads(self, x: Tensor) -> Tensor:
+        """A map (B, C, H, W) as (B, heads, H W, C / heads), a pixel's channels side by side as fast kernels want it."""
+        x = x.contiguous(memory_format=torch.channels_last)
         return rearrange(x, "b (n c) h w -> b n (h w) c", n=self.num_heads)
 
     def _points(self, q: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,42 +213,43 @@ class DAttention(nn.Module):
             q = F.pad(q, (0, max(self.stride - q.shape[3], 0), 0, max(self.stride - q.shape[2], 0)))
         offset = at_least_float32(self.conv_offset(q)).permute(0, 2, 3, 1)  # (B g) h w 2
         h, w = offset.shape[1:3]
-        reference = self._reference(q, h, w)
+        reference = _cells(offset, h, w).expand_as(offset)
         if self.offset_range < 0:
             return (offset + reference).clamp(-1, 1), reference
         return divided(offset.tanh() * self.offset_range, max(h - 1, 1), max(w - 1, 1)) + reference, reference
 
-    def _reference(self, x: Tensor, h: int, w: int) -> Tensor:
-        """The regular grid (B g, h, w, 2): cell centres over h - 1, as the official weights were trained with."""
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        y, x_ = (
-            (torch.arange(n, dtype=dtype, device=x.device) + 0.5) / max(n - 1, 1) * 2 - 1  # one point is at 0
-            for n in (h, w)
+    def _bias(self, q: Tensor, pos: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """What `attend_by_rows` makes the bias of: for each row of the map, and how."""
+        keys = pos.flatten(1, 2).unbind(-1)
+        far_y, far_x = (  # from keys to queries, (B g) H|W N: 2 is the whole map
+            axis[:, None] - key[:, None] for axis, key in zip(_axes(pos, *q.shape[2:]), keys, strict=True)
         )
-        grid = torch.stack(torch.meshgrid(y, x_, indexing="ij"), -1)
-        batch = x.shape[0] * self.num_groups if self.no_off else x.shape[0]
-        return grid.expand(batch, h, w, 2)
+        rows, by_group = self._table(far_y, far_x) if self.pe == "table" else self._log_cpb(far_y, far_x)
+        return rows, lambda some: rearrange(by_group(some), "(b g) n q k -> b (g n) q k", g=self.num_groups).to(q.dtype)
 
-    def _bias(self, q: Tensor, pos: Tensor) -> Tensor | None:
-        """Bias (B, heads, H W, N) of the attention logits, or None."""
-        if self.rpe_table is None or self.pe == "dwc":
-            return None
-        size = q.shape[2:]
-        if self.pe == "fixed":
-            return self._fixed_bias(size, pos.shape[1:3]).to(q.dtype)
-        y, x = (
-            (2 * torch.arange(n, dtype=pos.dtype, device=pos.device) - (n - 1)) / max(n - 1, 1) for n in size
-        )  # -1 to 1; one pixel is at 0
-        queries = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1).reshape(1, -1, 1, 2)
-        offset = queries - pos.reshape(pos.shape[0], 1, -1, 2)  # (B g) HW N 2
-        if self.pe == "table":
-            table = rearrange(self.rpe_table, "(g n) h w -> g n h w", g=self.num_groups)
-            bias = sample(table.repeat(q.shape[0], 1, 1, 1), offset * 0.5)  # (B g) n HW N
-        else:
-            offset = 4 * offset
-            offset = offset.sign() * (offset.abs() + 1).log2() / 3  # log2(8)
-            bias = self.rpe_table(offset.to(self.rpe_table[0].weight.dtype)).permute(0, 3, 1, 2)
-        return rearrange(bias, "(b g) n q k -> b (g n) q k", g=self.num_groups).to(q.dtype)
+    def _table(self, far_y: Tensor, far_x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        tables = rearrange(self.rpe_table, "(g n) h w -> g n h w", g=self.num_groups)
+        tables = tables.repeat(len(far_y) // self.num_groups, 1, 1, 1)
+
+        def bias(far_y: Tensor) -> Tensor:
+            y, x = torch.broadcast_tensors(far_y[:, :, None], far_x[:, None])
+            return sample(tables, torch.stack([y, x], -1).flatten(1, 2) * 0.5)
+
+        return far_y, bias
+
+    def _log_cpb(self, far_y: Tensor, far_x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        first, _, last = self.rpe_table
+        y, x = (  # shares of the hidden layer, (B g) H|W hidden N
+            weight[:, None] * (far.sign() * (4 * far.abs() + 1).log2() / 3).to(weight.dtype).unsqueeze(2)  # log2(8)
+            for weight, far in zip(first.weight.unbind(1), (far_y, far_x), strict=True)
+        )
+        x = x.transpose(1, 2)[:, None] + first.bias[:, None, None]
+
+        def bias(y: Tensor) -> Tensor:
+            hidden = (y.unsqueeze(3) + x).relu_()  # (B g) rows hidden W N
+            return rearrange(last.weight @ hidden.flatten(3), "b r n (w k) -> b n (r w) k", w=x.shape[3])
+
+        return y, bias
 
     def _fixed_bias(self, size: Sequence[int], key_size: Sequence[int]) -> Tensor:
         """The learned bias (1, heads, H W, N), interpolated where the map or its key grid has another size."""

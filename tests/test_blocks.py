@@ -1,0 +1,93 @@
+"""Attention in blocks of rows: the same numbers, in less memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from yolo_attn.modules import DAttention, _blocks
+
+from .conftest import TOLERANCE
+
+BIASES = ("table", "log_cpb")
+
+
+def generic(pe: str, dtype: torch.dtype = torch.float64, size: int = 6) -> DAttention:
+    """A module with a bias that is not all but zero, with 2 groups of 2 heads."""
+    torch.manual_seed(0)
+    module = DAttention(8, size, 4, 2, 2, 3, 2.0, pe).to(dtype)
+    for p in module.parameters():
+        torch.nn.init.normal_(p, std=0.5)
+    return module
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that a tensor had."""
+
+    most = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.most = max([self.most, *(t.numel() for t in tree_leaves(out) if isinstance(t, Tensor))])
+        return out
+
+
+def learn(module: DAttention, x: Tensor) -> list[Tensor]:
+    """Result and gradients."""
+    x = x.detach().requires_grad_()
+    out = module(x)
+    return [out, *torch.autograd.grad(out.square().sum(), [x, *module.parameters()])]
+
+
+@pytest.mark.parametrize("pe", BIASES)
+@pytest.mark.parametrize("logits", [1, 200])
+def test_same_numbers(pe: str, logits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks would be put together wrongly, or lose a share of a gradient; 5 rows are no whole number of blocks."""
+    module, x = generic(pe), torch.randn(2, 8, 5, 7, dtype=torch.float64)
+    whole = learn(module, x)
+    monkeypatch.setattr(_blocks, "LOGITS", logits)
+    with torch.no_grad():
+        torch.testing.assert_close(module(x), whole[0], **TOLERANCE[torch.float64])
+    torch.testing.assert_close(learn(module, x), whole, **TOLERANCE[torch.float64])
+
+
+@pytest.mark.parametrize("pe", BIASES)
+def test_dropout(pe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backward would draw other weights to drop than the forward, and gradients belong to another function."""
+    monkeypatch.setattr(_blocks, "LOGITS", 1)
+    module, x = generic(pe).train(), torch.randn(1, 8, 4, 4, dtype=torch.float64)
+    module.attn_drop = 0.5
+
+    def dropped(x: Tensor) -> Tensor:
+        torch.manual_seed(1)
+        return module(x)
+
+    assert torch.autograd.gradcheck(dropped, x.requires_grad_(), fast_mode=True)
+
+
+@pytest.mark.parametrize("pe", BIASES)
+def test_compiled(pe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks would break the graph of a compiled training."""
+    monkeypatch.setattr(_blocks, "LOGITS", 1)
+    torch._dynamo.reset()
+    module, x = generic(pe), torch.randn(1, 8, 4, 4, dtype=torch.float64)
+    whole = learn(module, x)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(learn(compiled, x)[:2], whole[:2], **TOLERANCE[torch.float64])
+
+
+@pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize("pe", ["dwc", *BIASES])
+def test_no_tensor_of_all_pairs(pe: str, learns: bool) -> None:
+    """Memory would grow with the square of the pixels: at 40 x 40 all queries and keys are 1,600 x 1,600 pairs."""
+    module = DAttention(32, 40, 4, 1, 1, 3, -1, pe)
+    call: Callable = learn if learns else torch.no_grad()(module)
+    with Largest() as seen:
+        call(*((module, torch.randn(1, 32, 40, 40)) if learns else (torch.randn(1, 32, 40, 40),)))
+    hidden = 32 if pe == "log_cpb" else 4
+    assert seen.most <= hidden * 40 * 1600 < hidden * 1600**2 / 8
