@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from yolo_attn.modules import DATBlock, DAttention
+from yolo_attn.modules.dattention import POSITION_ENCODINGS
 
 from .conftest import TOLERANCE
 from .reference import REFERENCES
@@ -73,6 +74,16 @@ def test_fixed_bias_is_interpolated() -> None:
     small = module._fixed_bias((3, 4), (3, 4)).reshape(2, 3, 4, 3, 4)
     large = module._fixed_bias((5, 7), (5, 7)).reshape(2, 5, 7, 5, 7)  # twice as fine, ends included
     torch.testing.assert_close(large[:, ::2, ::2, ::2, ::2], small)
+
+
+@pytest.mark.parametrize("pe", POSITION_ENCODINGS)
+def test_every_position_encoding_traced(pe: str) -> None:
+    """An export at the map's size in training would hold for that size alone, where a table needs no interpolation."""
+    torch.manual_seed(0)
+    module = generic(DAttention(8, q_size=(5, 3), num_heads=2, pe=pe))
+    graph = torch.jit.trace(module, torch.randn(1, 8, 5, 3), check_trace=False)
+    for x in (torch.randn(1, 8, 5, 3), torch.randn(2, 8, 7, 4)):
+        torch.testing.assert_close(graph(x), module(x), **TOLERANCE["graph"])
 
 
 def test_options_of_the_block() -> None:

@@ -151,9 +151,11 @@ def test_attention_that_never_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_opset() -> None:
     """An export would stop, or be worse than it must, because of an opset."""
     model = with_row("DAttention")
-    (found,) = findings(model, opset=12)
-    assert (found.level, found.check, found.where) == ("error", "export", "")
-    assert "opset=12" in found.what and found.do.startswith("Give opset=18")
+    for opset in (12, 99):
+        (found,) = findings(model, opset=opset)
+        assert (found.level, found.check, found.where) == ("error", "export", "")
+        assert f"opset={opset}" in found.what and found.do.startswith("Give opset=18")
+    assert findings(with_row("Fourier"), opset=20)[-1].do.startswith("It trains all the same")
     assert findings(model, opset=14) == findings(model, opset=16) == findings(with_row("SE"), opset=12) == []
 
 

@@ -20,7 +20,7 @@ from yolo_attn import export_safe
 
 from ..tiny import NAMES, detector, generic
 
-SIZES = ((64, 64), (96, 160))  # height and width of images; the second is for dynamic exports
+SIZES = ((64, 64), (96, 160))  # height and width of images
 KINDS = {  # heading in the README: format, and whether height, width and batch are open
     "ONNX": ("onnx", False),
     "ONNX, dynamic": ("onnx", True),
@@ -47,20 +47,20 @@ def built(name: str, folder: Path) -> YOLO:
 
 
 def error(name: str, kind: str, folder: Path, dynamic: bool = False, safe: bool = False) -> float:
-    """Largest difference of an exported model to PyTorch, each coordinate and score over its largest value.
+    """Largest difference of exported models to PyTorch, each coordinate and score over its largest value.
 
-    Images have the size of the export, and, where that is dynamic, another one too.
+    There are two sizes of images: one file for each, or one for both where it is dynamic.
     """
-    model = built(name, folder)
-    sizes = SIZES if dynamic else SIZES[:1]
-    images = [torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)) for size in sizes]
-    with torch.no_grad():
-        wanted = [model.model(image)[0].numpy() for image in images]
+    model, differences = built(name, folder), []
     options = {"simplify": False} if kind == "onnx" else {}
-    with export_safe() if safe else nullcontext():
-        file = model.export(format=kind, imgsz=list(SIZES[0]), dynamic=dynamic, **options)
-    answers = RUN[kind](Path(file), [image.numpy() for image in images])
-    differences = [np.abs(a - b).max((0, 2)) / np.abs(b).max((0, 2)) for a, b in zip(answers, wanted, strict=True)]
+    for sizes in [SIZES] if dynamic else [[size] for size in SIZES]:
+        images = [torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)) for size in sizes]
+        with torch.no_grad():
+            wanted = [model.model(image)[0].numpy() for image in images]
+        with export_safe() if safe else nullcontext():
+            file = model.export(format=kind, imgsz=list(sizes[0]), dynamic=dynamic, **options)
+        answers = RUN[kind](Path(file), [image.numpy() for image in images])
+        differences += [np.abs(a - b).max((0, 2)) / np.abs(b).max((0, 2)) for a, b in zip(answers, wanted, strict=True)]
     return float(np.max(differences))
 
 

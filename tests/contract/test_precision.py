@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ..conftest import TOLERANCE
+from ..conftest import HALF_PRECISION, TOLERANCE
 from ..tiny import as_clip, build, each_module, inputs
 
 
@@ -20,6 +20,16 @@ def test_half_precision(name: str) -> None:
         got = module.half()(*(t.half() for t in x))
     assert got.dtype == torch.float16
     torch.testing.assert_close(got.float(), want, **TOLERANCE[torch.bfloat16])
+
+
+@each_module
+def test_large_maps_in_half_precision(name: str) -> None:
+    """Coordinates in half precision would be too coarse for a large map, far from its origin."""
+    module, x = build(name), inputs(name, (80, 40))
+    with torch.no_grad(), as_clip(module):
+        want = module(*x)
+        got = module.half()(*(t.half() for t in x)).float()
+    assert (got - want).std() / want.std() < HALF_PRECISION["maps"]
 
 
 @each_module

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import runpy
 from types import SimpleNamespace
 
 import pytest
 from ultralytics.engine.exporter import Exporter
 from yolo_attn.patches import export
 
+from yolo_attn.modules import _export
 from yolo_attn.modules._export import is_export_safe
 
 
@@ -20,6 +22,13 @@ def test_formats(kind: str, opset: int | None, safe: bool) -> None:
     call = export._safely(lambda self: is_export_safe())
     assert call(SimpleNamespace(args=SimpleNamespace(format=kind, opset=opset))) is safe
     assert not is_export_safe()
+
+
+@pytest.mark.parametrize("word, safe", [("1", True), ("yes", True), ("0", False), ("", False), ("False", False)])
+def test_the_switch_of_a_process(word: str, safe: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A word that means no would turn it on."""
+    monkeypatch.setenv("YOLO_ATTN_EXPORT_SAFE", word)
+    assert runpy.run_path(_export.__file__)["is_export_safe"]() is safe
 
 
 def test_the_exporter_is_extended() -> None:

@@ -18,15 +18,24 @@ def export(subject: Subject) -> Iterator[Finding]:
     if importlib.util.find_spec("onnx") is None:
         yield ok("not tried, because onnx is not installed")
         return
-    model, opset = subject.model.cpu(), subject.opset or OPSET
+    opset = subject.opset or OPSET
+    if (failure := _failure(subject, opset)) is None:
+        yield ok(f"to ONNX, opset {opset}")
+        return
+    found = explained(failure, subject.names, OTHERWISE)
+    if subject.opset:
+        helps = opset != OPSET and _failure(subject, OPSET) is None
+        what = f"no export to ONNX with opset={opset}: {found.what}"
+        yield error(what, f"Give opset={OPSET}, or leave it out." if helps else OTHERWISE, found.where)
+    else:
+        yield warning(f"no export to ONNX: {found.what}", OTHERWISE, found.where)
+
+
+def _failure(subject: Subject, opset: int) -> Exception | None:
+    """What an export raises."""
+    model = subject.model.cpu()
     try:
         rehearsal.exported(model, rehearsal.images(model, 1, (subject.imgsz, subject.imgsz)), opset)
     except Exception as failure:  # whatever a module or the exporter raises
-        found = explained(failure, subject.names, OTHERWISE)
-        if subject.opset:
-            what = f"no export to ONNX with opset={opset}: {found.what}"
-            yield error(what, f"Give opset={max(OPSET, opset)}, or leave it out.", found.where)
-        else:
-            yield warning(f"no export to ONNX: {found.what}", OTHERWISE, found.where)
-        return
-    yield ok(f"to ONNX, opset {opset}")
+        return failure
+    return None

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 import torch
 
-_safe = os.environ.get("YOLO_ATTN_EXPORT_SAFE", "0") not in ("", "0")
+OFF = ("", "0", "false", "no", "off")  # as for YOLO_ATTN_AUTOLOAD
+
+_safe = os.environ.get("YOLO_ATTN_EXPORT_SAFE", "").lower() not in OFF
 
 
 @contextmanager

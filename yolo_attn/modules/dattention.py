@@ -14,6 +14,7 @@ from ..registry import register
 from ._blocks import attend_by_rows
 from ._checks import boolean, divisible, heads, number, one_of, pair, positive
 from ._constants import constant
+from ._export import exporting
 from ._sampling import at_least_float32, divided, sample
 
 POSITION_ENCODINGS = ("dwc", "fixed", "log_cpb", "table", "none")
@@ -256,10 +257,10 @@ class DAttention(nn.Module):
         h, w = self.q_size or (0, 0)  # given where there is a table
         kh, kw = max(h // self.stride, 1), max(w // self.stride, 1)
         bias = self.rpe_table
-        if tuple(key_size) != (kh, kw):
+        if exporting() or tuple(key_size) != (kh, kw):
             bias = rearrange(bias, "n q (kh kw) -> n q kh kw", kh=kh)
             bias = F.interpolate(bias, tuple(key_size), mode="bilinear", align_corners=True).flatten(2)
-        if tuple(size) != (h, w):
+        if exporting() or tuple(size) != (h, w):
             bias = rearrange(bias, "n (h w) k -> n k h w", h=h)
             bias = F.interpolate(bias, tuple(size), mode="bilinear", align_corners=True).flatten(2).transpose(1, 2)
         return bias[None]

@@ -8,7 +8,7 @@ from ..registry import register
 from ._checks import boolean, positive
 
 
-@register(paper="arXiv:1709.01507", tiny=(8, 2))
+@register(paper="arXiv:1709.01507", tiny=(8, 1))
 class SE(nn.Module):
     """Squeeze-and-Excitation: a gate per channel from global average pooling.
 
