@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from .. import measure
 from ..patches import rehearsal
 from .finding import Finding, error, explained, ok, row, warning
 from .outputs import Record, first_infinite, record
 from .subject import Subject
 from .training import OTHERWISE
 
-LARGEST = 320  # pixels, on the CPU, which computes float16 slowly
+LARGEST = 320  # pixels, on the CPU, which computes float16 slowly; less for more parameters than these
+MANY = 20e6
 SETTLING = 8  # images; a BatchNorm behind a global pooling sees one value of each
 TOLERATED = 20  # times the precision of a type; rows of Ultralytics' models and of ours differ by up to 6
 WIDE = "Compute what grows large, and coordinates, in float32 inside the module, x.float(), and return x.dtype."
@@ -55,8 +57,11 @@ def half(subject: Subject) -> Iterator[Finding]:
     """A model in float16, as GPUs validate during a training, and one under autocast, as they train."""
     on_cpu = subject.device.type == "cpu"
     narrow = torch.bfloat16 if on_cpu else torch.float16
-    largest = LARGEST // subject.stride * subject.stride if on_cpu else subject.imgsz
     model = _settled(subject)
+    largest = subject.imgsz
+    if on_cpu:
+        side = LARGEST * min(MANY / max(measure.parameters(model), 1), 1) ** 0.5
+        largest = max(int(side) // subject.stride * subject.stride, *subject.small)
     images = rehearsal.images(model, 1, [min(side, largest) for side in subject.fitting])
     want = record(model, images)
     if (number := first_infinite(want)) is not None:

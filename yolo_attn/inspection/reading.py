@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -11,6 +12,8 @@ import yaml
 from ..patches import host
 from .finding import Finding, error, explained, ok, warning
 from .subject import Subject
+
+WHOLE = "Take a whole checkpoint, such as weights/best.pt of a training."
 
 
 def read(subject: Subject) -> Iterator[Finding]:
@@ -22,7 +25,8 @@ def read(subject: Subject) -> Iterator[Finding]:
         try:
             subject.source = host.open_checkpoint(given)
         except Exception as failure:  # whatever unpickling raises
-            yield explained(failure, [], "Take a whole one, such as weights/best.pt of a training.")
+            found = explained(failure, [], WHOLE)
+            yield replace(found, what=f"it can't be read: {found.what}") if found.do == WHOLE else found
             return
         d = subject.source.yaml
     else:

@@ -96,8 +96,8 @@ def _name(row: Any) -> str:
 
 def _file(model: str | os.PathLike) -> Path:
     """The path of a YAML or checkpoint, of which a checkpoint must be here: nothing is downloaded."""
-    path = Path(model)
-    if "://" in str(model) or path.suffix not in ENDINGS:
+    path = Path(model) if isinstance(model, (str, os.PathLike)) else Path()
+    if "://" in str(model) or path.suffix not in ENDINGS or path.is_dir():
         near = suggest(path.name, [p.name for p in path.parent.glob("*") if p.suffix in ENDINGS])
         raise ValueError(
             f"model: a YAML or a checkpoint (.pt) on this machine is needed, got {model}.{near} "

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register
-from ._blocks import attend_by_rows
+from ._attention import attend, attend_by_rows
 from ._checks import boolean, divisible, heads, number, one_of, pair, positive
 from ._constants import constant
 from ._export import exporting
+from ._layout import as_layout
 from ._sampling import at_least_float32, divided, sample
 
 POSITION_ENCODINGS = ("dwc", "fixed", "log_cpb", "table", "none")
@@ -188,23 +189,24 @@ class DAttention(nn.Module):
         by_batch = (rearrange(p, "(b g) h w yx -> b g h w yx", g=self.num_groups) for p in (pos, reference))
         return self.proj_drop(self.proj_out(out)), *by_batch
 
-    def _attention(self, q: Tensor, k: Tensor, v: Tensor, pos: Tensor) -> Tensor:
+    def _attention(self, query: Tensor, key: Tensor, value: Tensor, pos: Tensor) -> Tensor:
         """Attention of maps, (B, C, H, W) each, to a map (B, C, H, W)."""
-        heads = [self._heads(each) for each in (q, k, v)]
+        q, k, v = (self._heads(each) for each in (query, key, value))
         dropout = self.attn_drop if self.training else 0.0
         if self.rpe_table is None or self.pe == "dwc":
-            out = F.scaled_dot_product_attention(*heads, dropout_p=dropout)
+            out = attend(q, k, v, dropout_p=dropout)
         elif self.pe == "fixed":
-            bias = self._fixed_bias(q.shape[2:], pos.shape[1:3]).to(q.dtype)
-            out = F.scaled_dot_product_attention(*heads, bias, dropout)
+            bias = self._fixed_bias(query.shape[2:], pos.shape[1:3]).to(q.dtype)
+            out = attend(q, k, v, bias, dropout)
         else:
-            out = attend_by_rows(*heads, *self._bias(q, pos), dropout)
-        return rearrange(out, "b n (h w) c -> b (n c) h w", h=q.shape[2])
+            out = attend_by_rows(q, k, v, *self._bias(query, pos), dropout)
+        return as_layout(rearrange(out, "b n (h w) c -> b (n c) h w", h=query.shape[2]), query)
 
     def _heads(self, x: Tensor) -> Tensor:
         """A map (B, C, H, W) as (B, heads, H W, C / heads), a pixel's channels side by side as fast kernels want it."""
-        x = x.contiguous(memory_format=torch.channels_last)
-        return rearrange(x, "b (n c) h w -> b n (h w) c", n=self.num_heads)
+        return rearrange(
+            x.contiguous(memory_format=torch.channels_last), "b (n c) h w -> b n (h w) c", n=self.num_heads
+        )
 
     def _points(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Sampling points and their regular grid, (B g, h, w, 2) each."""
@@ -230,7 +232,7 @@ class DAttention(nn.Module):
 
     def _table(self, far_y: Tensor, far_x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         tables = rearrange(self.rpe_table, "(g n) h w -> g n h w", g=self.num_groups)
-        tables = tables.repeat(len(far_y) // self.num_groups, 1, 1, 1)
+        tables = tables.repeat(far_y.shape[0] // self.num_groups, 1, 1, 1)
 
         def bias(far_y: Tensor) -> Tensor:
             y, x = torch.broadcast_tensors(far_y[:, :, None], far_x[:, None])
@@ -244,11 +246,14 @@ class DAttention(nn.Module):
             weight[:, None] * (far.sign() * (4 * far.abs() + 1).log2() / 3).to(weight.dtype).unsqueeze(2)  # log2(8)
             for weight, far in zip(first.weight.unbind(1), (far_y, far_x), strict=True)
         )
-        x = x.transpose(1, 2)[:, None] + first.bias[:, None, None]
+        x = (x.transpose(1, 2) + first.bias[:, None, None]).contiguous()[:, None]
 
         def bias(y: Tensor) -> Tensor:
             hidden = (y.unsqueeze(3) + x).relu_()  # (B g) rows hidden W N
-            return rearrange(last.weight @ hidden.flatten(3), "b r n (w k) -> b n (r w) k", w=x.shape[3])
+            out = last.weight.expand(y.shape[0] * y.shape[1], -1, -1).bmm(
+                rearrange(hidden, "b r c w k -> (b r) c (w k)")
+            )
+            return rearrange(out, "(b r) n (w k) -> b n (r w) k", b=y.shape[0], k=y.shape[3])
 
         return y, bias
 

@@ -15,6 +15,7 @@ from ._checks import boolean, divisible, number, one_of, positive
 from ._roi import lattice, patch_tokens, roi
 from ._sampling import at_least_float32
 
+MOST_POINTS = 65_536
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
@@ -144,8 +145,8 @@ class SparseLocalPatch(nn.Module):
 
     Args:
         dim: Number of channels C.
-        num_points: Number of points K, in even rows over the map at the start; the positions they start from are
-            learned.
+        num_points: Number of points K, at most 65,536, in even rows over the map at the start; the positions they start
+            from are learned.
         patch_size: Samples S along each side of a patch, from 2.
         num_stages: Number of times that the points are moved, at most 64.
         num_layers: Layers of the inherent relation, which all stages share, at most 64.
@@ -188,6 +189,7 @@ class SparseLocalPatch(nn.Module):
         positive(self, dim=dim, num_points=num_points, patch_size=patch_size, num_stages=num_stages)
         positive(self, num_layers=num_layers, num_heads=num_heads, embed_dim=embed_dim)
         divisible(self, "embed_dim", "num_heads", embed_dim=embed_dim, num_heads=num_heads)
+        number(self, low=1, high=MOST_POINTS, num_points=num_points)
         number(self, low=1, high=64, num_stages=num_stages, num_layers=num_layers)
         number(self, low=2, patch_size=patch_size)
         number(self, low=1e-3, high=1, half_length=half_length)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from yolo_attn.modules import DAttention, _blocks
+from yolo_attn.modules import DAttention, _attention
 
 from .conftest import TOLERANCE
 
@@ -50,7 +50,7 @@ def test_same_numbers(pe: str, logits: int, monkeypatch: pytest.MonkeyPatch) -> 
     """Blocks would be put together wrongly, or lose a share of a gradient; 5 rows are no whole number of blocks."""
     module, x = generic(pe), torch.randn(2, 8, 5, 7, dtype=torch.float64)
     whole = learn(module, x)
-    monkeypatch.setattr(_blocks, "LOGITS", logits)
+    monkeypatch.setattr(_attention, "LOGITS", logits)
     with torch.no_grad():
         torch.testing.assert_close(module(x), whole[0], **TOLERANCE[torch.float64])
     torch.testing.assert_close(learn(module, x), whole, **TOLERANCE[torch.float64])
@@ -59,7 +59,7 @@ def test_same_numbers(pe: str, logits: int, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("pe", BIASES)
 def test_dropout(pe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The backward would draw other weights to drop than the forward, and gradients belong to another function."""
-    monkeypatch.setattr(_blocks, "LOGITS", 1)
+    monkeypatch.setattr(_attention, "LOGITS", 1)
     module, x = generic(pe).train(), torch.randn(1, 8, 4, 4, dtype=torch.float64)
     module.attn_drop = 0.5
 
@@ -73,7 +73,7 @@ def test_dropout(pe: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("pe", BIASES)
 def test_compiled(pe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks would break the graph of a compiled training."""
-    monkeypatch.setattr(_blocks, "LOGITS", 1)
+    monkeypatch.setattr(_attention, "LOGITS", 1)
     torch._dynamo.reset()
     module, x = generic(pe), torch.randn(1, 8, 4, 4, dtype=torch.float64)
     whole = learn(module, x)

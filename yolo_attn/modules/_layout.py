@@ -1,0 +1,12 @@
+"""Memory layouts of maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def as_layout(x: Tensor, like: Tensor) -> Tensor:
+    """A map in the memory layout of another one: a pixel's channels side by side (channels_last), or each in a row."""
+    last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
+    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
