@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from ._bags import Bags, framed, in_bags
 from ._export import is_export_safe
 
 
@@ -66,6 +67,39 @@ def sample_pixels(x: Tensor, points: Tensor) -> Tensor:
     y, x_ = at_least_float32(points).unbind(-1)
     h, w = x.shape[2:]
     return sample(x, torch.stack([(2 * y + 1) / h - 1, (2 * x_ + 1) / w - 1], -1), align_corners=False)
+
+
+class Sampler:
+    """Sums of bilinear samples of the same maps, at one set of points after another; outside a map is zero.
+
+    Args:
+        x: Maps (B, C, H, W).
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = at_least_float32(x)
+        self.pixels = framed(self.x) if in_bags(x) else None
+
+    def __call__(self, y: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Sums of P samples for each of N places.
+
+        Args:
+            y, x: Positions (B, N, g, P), 0 to 1 from one edge of the map to the other; each of g groups of channels
+                has points of its own.
+            weight: Weights (B, N, g, P) of the samples, 1 by default.
+
+        Returns:
+            Sums (B, N, C), in float32 at least.
+        """
+        y, x, weight = (None if t is None else t.to(self.x.dtype) for t in (y, x, weight))
+        if self.pixels is not None:
+            return Bags.apply(self.pixels, y, x, weight)
+        maps = rearrange(self.x, "b (g c) h w -> (b g) c h w", g=y.shape[2])
+        points = rearrange(2 * torch.stack([y, x], -1) - 1, "b n g p yx -> (b g) n p yx")
+        samples = sample(maps, points, align_corners=False)
+        if weight is not None:
+            samples = samples * rearrange(weight, "b n g p -> (b g) 1 n p")
+        return rearrange(samples.sum(-1), "(b g) c n -> b n (g c)", g=y.shape[2])
 
 
 def sample_windows(

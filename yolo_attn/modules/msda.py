@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..registry import register
 from ._checks import heads, number, positive
-from ._sampling import at_least_float32, divided, sample
+from ._sampling import Sampler, at_least_float32
 
 PAPER = "arXiv:2010.04159"
 
@@ -30,15 +30,20 @@ def multi_scale_deformable_attention(
     Returns:
         Result (B, N, heads d) in the type of value.
     """
-    maps = value.split([h * w for h, w in shapes], 1)
+    points = [each.unbind(-1) for each in locations.unbind(3)]
+    return _over_maps(value.flatten(2), shapes, points, weights.unbind(3))
+
+
+def _over_maps(
+    value: Tensor, shapes: Sequence[Sequence[int]], points: Sequence[Sequence[Tensor]], weights: Sequence[Tensor]
+) -> Tensor:
+    """The same of values (B, S, C) with x, y and weights (B, N, heads, P) for each map."""
     out = value.new_zeros(())
     # one map at a time: the samples of all at once would be L times as much memory
-    for flat, (h, _), points, weight in zip(maps, shapes, locations.unbind(3), weights.unbind(3), strict=True):
-        level = rearrange(flat, "b (h w) n c -> (b n) c h w", h=h)
-        grid = rearrange(2 * at_least_float32(points) - 1, "b q n p xy -> (b n) q p xy")
-        samples = sample(level, grid.flip(-1), align_corners=False)  # (B heads) d N P
-        out = out + (samples * rearrange(weight, "b q n p -> (b n) 1 q p")).sum(-1)
-    return rearrange(out, "(b n) c q -> b q (n c)", n=value.shape[2])
+    maps = value.split([h * w for h, w in shapes], 1)
+    for flat, (h, _), (x, y), weight in zip(maps, shapes, points, weights, strict=True):
+        out = out + Sampler(rearrange(flat, "b (h w) c -> b c h w", h=h))(y, x, weight)
+    return out.to(value.dtype)
 
 
 @register(paper=PAPER, channels="fuse", tiny=(8, 2, 3, (6, 8)), licence="Apache-2.0")
@@ -168,22 +173,22 @@ class MSDeformAttn(nn.Module):
         )
         weights = rearrange(self.attention_weights(query), "b q (n lp) -> b q n lp", n=self.num_heads).softmax(-1)
         reference = reference_points[:, :, None, :, None]  # B N 1 L 1 2|4
-        if reference.shape[-1] == 2:  # offsets are in pixels of the map
-            moves = [divided(o, w, h) for o, (h, w) in zip(offsets.unbind(3), shapes, strict=True)]
-            offsets = torch.stack(moves, 3)
-        elif reference.shape[-1] == 4:  # the last point of the star is on the edge of the box
-            offsets = offsets * reference[..., 2:] / (2 * self.num_points)
-        else:
+        if reference.shape[-1] not in (2, 4):
             raise ValueError(
                 f"{type(self).__name__}: reference_points must be (x, y) or (x, y, w, h), got {reference.shape[-1]} "
                 "numbers. Give 2 or 4."
             )
-        out = multi_scale_deformable_attention(
-            rearrange(value, "b s (n c) -> b s n c", n=self.num_heads),
-            shapes,
-            reference[..., :2] + offsets,
-            rearrange(weights, "b q n (l p) -> b q n l p", l=len(shapes)),
-        )
+        points = []
+        for level, (h, w) in enumerate(shapes):
+            x, y, *box = reference.select(3, level if reference.shape[3] > 1 else 0).unbind(-1)
+            dx, dy = offsets.select(3, level).unbind(-1)
+            if box:  # the last point of the star is on the edge of the box
+                dx, dy = (d * (side / (2 * self.num_points)) for d, side in zip((dx, dy), box, strict=True))
+            else:  # in pixels of the map
+                dx, dy = dx / w, dy / h
+            points.append((x + dx, y + dy))
+        weights = rearrange(weights, "b q n (l p) -> l b q n p", l=len(shapes))
+        out = _over_maps(value, shapes, points, weights.unbind(0))
         return self.output_proj(out)
 
 

@@ -1,0 +1,138 @@
+"""Weighted sums of bilinear samples as bags of an embedding: each sum is one gather of the pixels that it needs."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from ._export import exporting, is_export_safe
+
+MARGIN = 2  # pixels of zero around a map: out there all is flat, so that a point needs no mask
+
+
+def in_bags(x: Tensor) -> bool:
+    """Whether maps are to be sampled by bags: where operations run one by one, on a CPU.
+
+    A compiler fuses grid_sample by itself, and a graph for other runtimes is to hold what they know.
+    """
+    plain = x.is_cpu and x.numel() > 0 and not is_export_safe()
+    return plain and not exporting() and not torch.compiler.is_compiling()
+
+
+def framed(x: Tensor) -> Tensor:
+    """Maps (B, C, H, W) as pixels (B, H + 4, W + 4, C), with a margin of zeros."""
+    return F.pad(x.permute(0, 2, 3, 1), (0, 0, *(MARGIN,) * 4)).contiguous()
+
+
+class Bags(torch.autograd.Function):
+    """Weighted sums (B, N, C) of bilinear samples of pixels (B, H + 4, W + 4, C), as `framed` makes them.
+
+    Points y and x are (B, N, g, P), P of them for each of N places and g groups of channels, from 0 to 1 from one edge
+    of the map to the other; weights too, or None for 1. No sample is ever in memory, and for the backward nothing is
+    kept but what was given.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pixels: Tensor, y: Tensor, x: Tensor, weight: Tensor | None) -> Tensor:
+        ctx.save_for_backward(pixels, y, x, weight)
+        corner, below, right = _corners(pixels, y, x)
+        factors = torch.stack(_factors(below, right, weight), -1).view(-1, 4 * y.shape[3])
+        rows = (corner.unsqueeze(-1) + _steps(pixels, y.shape[2])).view_as(factors)
+        sums = F.embedding_bag(rows, _rows(pixels, y.shape[2]), mode="sum", per_sample_weights=factors)
+        return sums.view(*y.shape[:2], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        pixels, y, x, weight = ctx.saved_tensors
+        corner, below, right = _corners(pixels, y, x)
+        grad = grad.reshape(y.shape[:3].numel(), -1)
+        to_pixels = to_y = to_x = to_weight = None
+        if ctx.needs_input_grad[0]:
+            to_pixels = _to_pixels(pixels, corner, below, right, weight, grad)
+        if any(ctx.needs_input_grad[1:]):
+            one, two, three, four = _products(pixels, corner, grad)
+            top, bottom = torch.lerp(one, two, right), torch.lerp(three, four, right)
+            to_y, to_x = bottom - top, torch.lerp(two - one, four - three, below)
+            if weight is not None:
+                to_y, to_x, to_weight = to_y.mul_(weight), to_x.mul_(weight), torch.lerp(top, bottom, below)
+            height, width = (n - 2 * MARGIN for n in pixels.shape[1:3])
+            to_y, to_x = to_y.mul_(height), to_x.mul_(width)
+        return to_pixels, to_y, to_x, to_weight
+
+
+def _rows(pixels: Tensor, groups: int) -> Tensor:
+    """Pixels as rows of an embedding, one for each group of channels."""
+    return pixels.view(pixels.shape[:3].numel() * groups, -1)
+
+
+def _corners(pixels: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For each point the row of the pixel above and left of it, and how far below and right of that it is."""
+    batch, height, width, _ = pixels.shape
+    groups = y.shape[2]
+    y, x = ((p * (n - 2 * MARGIN)).sub_(0.5).clamp_(-MARGIN, n - 2 * MARGIN) for p, n in ((y, height), (x, width)))
+    top, left = y.floor(), x.floor()
+    image = torch.arange(batch, dtype=torch.int32) * (height * width) + MARGIN * (width + 1)
+    first = image[:, None] * groups + torch.arange(groups, dtype=torch.int32)
+    corner = top.int().mul_(width).add_(left.int()).mul_(groups).add_(first[:, None, :, None])
+    corner.clamp_(0, (batch * height * width - width - 1) * groups - 1)  # NaN is anywhere
+    return corner, y.sub_(top), x.sub_(left)
+
+
+def _steps(pixels: Tensor, groups: int) -> Tensor:
+    """Rows from the pixel above and left of a point to the four around it: that one, right of it, below, and both."""
+    width = pixels.shape[2]
+    return torch.tensor([0, 1, width, width + 1], dtype=torch.int32) * groups
+
+
+def _factors(below: Tensor, right: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weights of the four pixels around each point."""
+    low = below if weight is None else weight * below
+    high = 1 - below if weight is None else weight - low
+    two, four = high * right, low * right
+    return high - two, two, low - four, four
+
+
+def _to_pixels(
+    pixels: Tensor, corner: Tensor, below: Tensor, right: Tensor, weight: Tensor | None, grad: Tensor
+) -> Tensor:
+    """The gradient of the pixels: again sums in bags, one for each pixel, of the gradients (B N g, C / g) of the sums
+    in which it is. Points are sorted by the first pixel around them; where that is the same, so are the others."""
+    groups, points = corner.shape[2:]
+    corner, order = corner.flatten().sort()
+    taken = torch.div(order, points, rounding_mode="floor").int()
+    count = torch.bincount(corner, minlength=pixels.shape[:3].numel() * groups)
+    start = (count.cumsum(0) - count).int()
+    below, right = below.flatten()[order], right.flatten()[order]
+    factors = _factors(below, right, None if weight is None else weight.flatten()[order])
+    total, *others = (F.embedding_bag(taken, grad, start, mode="sum", per_sample_weights=each) for each in factors)
+    for step, each in zip(_steps(pixels, groups)[1:].tolist(), others, strict=True):
+        total[step:] += each[:-step]
+    return total.view_as(pixels)
+
+
+def _products(pixels: Tensor, corner: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
+    """Scalar products (B, N, g, P) of each sum's gradient with the four pixels around its points: elements of a product
+    of matrices, of which a sparse one says which are wanted."""
+    _hush()
+    groups, points = corner.shape[2:]
+    wanted = (corner.unsqueeze(-1) + _steps(pixels, groups)).flatten()
+    start = torch.arange(0, len(wanted) + 1, 4 * points, dtype=torch.int32)
+    rows = _rows(pixels, groups)
+    pattern = torch.sparse_csr_tensor(start, wanted, grad.new_zeros(len(wanted)), (len(grad), len(rows)))
+    products = torch.sparse.sampled_addmm(pattern, grad, rows.t(), beta=0).values()
+    return products.view(*corner.shape, 4).unbind(-1)
+
+
+@cache
+def _hush() -> None:
+    """PyTorch warns once in a process that sparse matrices are in beta; here, where nobody hears it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor([0, 1], [0], [0.0], (1, 1))
