@@ -30,7 +30,7 @@ def framed(x: Tensor) -> Tensor:
     return F.pad(x.permute(0, 2, 3, 1), (0, 0, *(MARGIN,) * 4)).contiguous()
 
 
-class Bags(torch.autograd.Function):
+class Sums(torch.autograd.Function):
     """Weighted sums (B, N, C) of bilinear samples of pixels (B, H + 4, W + 4, C), as `framed` makes them.
 
     Points y and x are (B, N, g, P), P of them for each of N places and g groups of channels, from 0 to 1 from one edge
@@ -41,30 +41,41 @@ class Bags(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pixels: Tensor, y: Tensor, x: Tensor, weight: Tensor | None) -> Tensor:
         ctx.save_for_backward(pixels, y, x, weight)
-        corner, below, right = _corners(pixels, y, x)
-        factors = torch.stack(_factors(below, right, weight), -1).view(-1, 4 * y.shape[3])
-        rows = (corner.unsqueeze(-1) + _steps(pixels, y.shape[2])).view_as(factors)
-        sums = F.embedding_bag(rows, _rows(pixels, y.shape[2]), mode="sum", per_sample_weights=factors)
-        return sums.view(*y.shape[:2], -1)
+        return _sums(pixels, *_corners(pixels, y, x), weight)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         pixels, y, x, weight = ctx.saved_tensors
-        corner, below, right = _corners(pixels, y, x)
-        grad = grad.reshape(y.shape[:3].numel(), -1)
-        to_pixels = to_y = to_x = to_weight = None
-        if ctx.needs_input_grad[0]:
-            to_pixels = _to_pixels(pixels, corner, below, right, weight, grad)
-        if any(ctx.needs_input_grad[1:]):
-            one, two, three, four = _products(pixels, corner, grad)
-            top, bottom = torch.lerp(one, two, right), torch.lerp(three, four, right)
-            to_y, to_x = bottom - top, torch.lerp(two - one, four - three, below)
-            if weight is not None:
-                to_y, to_x, to_weight = to_y.mul_(weight), to_x.mul_(weight), torch.lerp(top, bottom, below)
-            height, width = (n - 2 * MARGIN for n in pixels.shape[1:3])
-            to_y, to_x = to_y.mul_(height), to_x.mul_(width)
-        return to_pixels, to_y, to_x, to_weight
+        corners = _corners(pixels, y, x)
+        to_pixels = _to_pixels(pixels, *corners, weight, grad) if ctx.needs_input_grad[0] else None
+        if not any(ctx.needs_input_grad[1:]):
+            return to_pixels, None, None, None
+        to_weight, to_y, to_x = _products(pixels, *corners, grad)
+        if weight is None:
+            return to_pixels, to_y, to_x, None
+        return to_pixels, to_y.mul_(weight), to_x.mul_(weight), to_weight
+
+
+class Products(torch.autograd.Function):
+    """Scalar products (B, N, g, P) of vectors (B, N, C) with bilinear samples of pixels, at points as `Sums` has them.
+
+    Both are derivatives of one form, of sum w_p v . sample_p: by the vector v and by the weights w.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pixels: Tensor, y: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
+        ctx.save_for_backward(pixels, y, x, vectors)
+        return _products(pixels, *_corners(pixels, y, x), vectors)[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        pixels, y, x, vectors = ctx.saved_tensors
+        corners = _corners(pixels, y, x)
+        _, to_y, to_x = _products(pixels, *corners, vectors)
+        to_pixels, to_vectors = _to_pixels(pixels, *corners, grad, vectors), _sums(pixels, *corners, grad)
+        return to_pixels, to_y.mul_(grad), to_x.mul_(grad), to_vectors
 
 
 def _rows(pixels: Tensor, groups: int) -> Tensor:
@@ -99,35 +110,50 @@ def _factors(below: Tensor, right: Tensor, weight: Tensor | None) -> tuple[Tenso
     return high - two, two, low - four, four
 
 
-def _to_pixels(
-    pixels: Tensor, corner: Tensor, below: Tensor, right: Tensor, weight: Tensor | None, grad: Tensor
-) -> Tensor:
-    """The gradient of the pixels: again sums in bags, one for each pixel, of the gradients (B N g, C / g) of the sums
-    in which it is. Points are sorted by the first pixel around them; where that is the same, so are the others."""
+def _sums(pixels: Tensor, corner: Tensor, below: Tensor, right: Tensor, weight: Tensor | None) -> Tensor:
+    batch, places, groups, points = corner.shape
+    factors = torch.stack(_factors(below, right, weight), -1).reshape(-1, 4 * points)
+    rows = (corner.unsqueeze(-1) + _steps(pixels, groups)).reshape(-1, 4 * points)
+    sums = F.embedding_bag(rows, _rows(pixels, groups), mode="sum", per_sample_weights=factors)
+    return sums.view(batch, places, -1)
+
+
+def _products(
+    pixels: Tensor, corner: Tensor, below: Tensor, right: Tensor, vectors: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scalar products (B, N, g, P) of vectors with the samples, and their derivatives by y and x. Those with pixels are
+    elements of a product of matrices, of which a sparse one says which are wanted."""
+    _hush()
     groups, points = corner.shape[2:]
+    wanted = (corner.unsqueeze(-1) + _steps(pixels, groups)).flatten()
+    start = torch.arange(0, len(wanted) + 1, 4 * points, dtype=torch.int32)
+    rows, vectors = _rows(pixels, groups), vectors.reshape(corner.shape[:3].numel(), -1)
+    pattern = torch.sparse_csr_tensor(start, wanted, rows.new_zeros(len(wanted)), (len(vectors), len(rows)))
+    products = torch.sparse.sampled_addmm(pattern, vectors, rows.t(), beta=0).values()
+    one, two, three, four = products.view(*corner.shape, 4).unbind(-1)
+    top, bottom = torch.lerp(one, two, right), torch.lerp(three, four, right)
+    by_x = torch.lerp(two - one, four - three, below)
+    height, width = (n - 2 * MARGIN for n in pixels.shape[1:3])
+    return torch.lerp(top, bottom, below), (bottom - top).mul_(height), by_x.mul_(width)
+
+
+def _to_pixels(
+    pixels: Tensor, corner: Tensor, below: Tensor, right: Tensor, weight: Tensor | None, vectors: Tensor
+) -> Tensor:
+    """The gradient of the pixels: again sums in bags, one for each pixel, of the vectors (B, N, C) of the places that
+    look at it. Points are sorted by the first pixel around them; where that is the same, so are the others."""
+    groups, points = corner.shape[2:]
+    vectors = vectors.reshape(corner.shape[:3].numel(), -1)
     corner, order = corner.flatten().sort()
     taken = torch.div(order, points, rounding_mode="floor").int()
     count = torch.bincount(corner, minlength=pixels.shape[:3].numel() * groups)
     start = (count.cumsum(0) - count).int()
     below, right = below.flatten()[order], right.flatten()[order]
     factors = _factors(below, right, None if weight is None else weight.flatten()[order])
-    total, *others = (F.embedding_bag(taken, grad, start, mode="sum", per_sample_weights=each) for each in factors)
+    total, *others = (F.embedding_bag(taken, vectors, start, mode="sum", per_sample_weights=each) for each in factors)
     for step, each in zip(_steps(pixels, groups)[1:].tolist(), others, strict=True):
         total[step:] += each[:-step]
     return total.view_as(pixels)
-
-
-def _products(pixels: Tensor, corner: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
-    """Scalar products (B, N, g, P) of each sum's gradient with the four pixels around its points: elements of a product
-    of matrices, of which a sparse one says which are wanted."""
-    _hush()
-    groups, points = corner.shape[2:]
-    wanted = (corner.unsqueeze(-1) + _steps(pixels, groups)).flatten()
-    start = torch.arange(0, len(wanted) + 1, 4 * points, dtype=torch.int32)
-    rows = _rows(pixels, groups)
-    pattern = torch.sparse_csr_tensor(start, wanted, grad.new_zeros(len(wanted)), (len(grad), len(rows)))
-    products = torch.sparse.sampled_addmm(pattern, grad, rows.t(), beta=0).values()
-    return products.view(*corner.shape, 4).unbind(-1)
 
 
 @cache

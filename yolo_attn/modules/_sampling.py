@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._bags import Bags, framed, in_bags
+from ._bags import Products, Sums, framed, in_bags
 from ._export import is_export_safe
 
 
@@ -91,15 +91,21 @@ class Sampler:
         Returns:
             Sums (B, N, C), in float32 at least.
         """
-        y, x, weight = (None if t is None else t.to(self.x.dtype) for t in (y, x, weight))
+        y, x = y.to(self.x.dtype), x.to(self.x.dtype)
+        weight = None if weight is None else weight.to(self.x.dtype)
         if self.pixels is not None:
-            return Bags.apply(self.pixels, y, x, weight)
+            return Sums.apply(self.pixels, y, x, weight)
         maps = rearrange(self.x, "b (g c) h w -> (b g) c h w", g=y.shape[2])
         points = rearrange(2 * torch.stack([y, x], -1) - 1, "b n g p yx -> (b g) n p yx")
         samples = sample(maps, points, align_corners=False)
         if weight is not None:
             samples = samples * rearrange(weight, "b n g p -> (b g) 1 n p")
         return rearrange(samples.sum(-1), "(b g) c n -> b n (g c)", g=y.shape[2])
+
+    def products(self, y: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
+        """Scalar products (B, N, g, P) of vectors (B, N, C) with the samples; in bags only."""
+        dtype = self.x.dtype
+        return Products.apply(self.pixels, y.to(dtype), x.to(dtype), vectors.to(dtype))
 
 
 def sample_windows(
@@ -120,16 +126,29 @@ def sample_windows(
     Returns:
         Samples (B, C, K, h, w) in the type of x.
     """
-    moves = rearrange(at_least_float32(offset), "b (k yx) h w -> b k h w yx", yx=2)
+    y, x_ = window_points(x.shape[2:], offset, kernel_size, stride, padding, dilation)
+    points = 2 * torch.stack([y, x_], -1) - 1
+    return sample(x, points.flatten(1, 2), align_corners=False).unflatten(2, y.shape[1:3])
+
+
+def window_points(
+    size: Sequence[int],
+    offset: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[Tensor, Tensor]:
+    """The points y and x of `sample_windows` on maps of a size (H, W): (B, K, h, w) each, 0 to 1 from edge to edge."""
+    moves = at_least_float32(offset).unflatten(1, (-1, 2))
     h, w = offset.shape[2:]
-    y, x_ = (
-        torch.arange(n, device=x.device, dtype=moves.dtype) * s
-        + (torch.arange(k, device=x.device, dtype=moves.dtype) * d - p).unsqueeze(1)
+    y, x = (
+        torch.arange(n, device=offset.device, dtype=moves.dtype) * s
+        + (torch.arange(k, device=offset.device, dtype=moves.dtype) * d - p).unsqueeze(1)
         for n, k, s, p, d in zip((h, w), kernel_size, stride, padding, dilation, strict=True)
     )  # kh h and kw w
-    grid = torch.stack(torch.broadcast_tensors(y[:, None, :, None], x_[None, :, None, :]), -1)  # kh kw h w 2
-    points = grid.flatten(0, 1) + moves
-    return sample_pixels(x, points.flatten(1, 2)).unflatten(2, (moves.shape[1], h))
+    rows, columns = y.repeat_interleave(kernel_size[1], 0)[:, :, None], x.repeat(kernel_size[0], 1)[:, None]
+    return (moves[:, :, 0] + (rows + 0.5)) / size[0], (moves[:, :, 1] + (columns + 0.5)) / size[1]
 
 
 def gather(x: Tensor, y: Tensor, x_: Tensor) -> Tensor:
