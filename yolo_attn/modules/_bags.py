@@ -33,9 +33,8 @@ def framed(x: Tensor) -> Tensor:
 class Sums(torch.autograd.Function):
     """Weighted sums (B, N, C) of bilinear samples of pixels (B, H + 4, W + 4, C), as `framed` makes them.
 
-    Points y and x are (B, N, g, P), P of them for each of N places and g groups of channels, from 0 to 1 from one edge
-    of the map to the other; weights too, or None for 1. No sample is ever in memory, and for the backward nothing is
-    kept but what was given.
+    Points y and x are (B, N, g, P) in pixels, P of them for each of N places and g groups of channels; weights too, or
+    None for 1. No sample is ever in memory, and for the backward nothing is kept but what was given.
     """
 
     @staticmethod
@@ -87,7 +86,7 @@ def _corners(pixels: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tens
     """For each point the row of the pixel above and left of it, and how far below and right of that it is."""
     batch, height, width, _ = pixels.shape
     groups = y.shape[2]
-    y, x = ((p * (n - 2 * MARGIN)).sub_(0.5).clamp_(-MARGIN, n - 2 * MARGIN) for p, n in ((y, height), (x, width)))
+    y, x = (p.clamp(-MARGIN, n - 2 * MARGIN) for p, n in ((y, height), (x, width)))
     top, left = y.floor(), x.floor()
     image = torch.arange(batch, dtype=torch.int32) * (height * width) + MARGIN * (width + 1)
     first = image[:, None] * groups + torch.arange(groups, dtype=torch.int32)
@@ -132,9 +131,7 @@ def _products(
     products = torch.sparse.sampled_addmm(pattern, vectors, rows.t(), beta=0).values()
     one, two, three, four = products.view(*corner.shape, 4).unbind(-1)
     top, bottom = torch.lerp(one, two, right), torch.lerp(three, four, right)
-    by_x = torch.lerp(two - one, four - three, below)
-    height, width = (n - 2 * MARGIN for n in pixels.shape[1:3])
-    return torch.lerp(top, bottom, below), (bottom - top).mul_(height), by_x.mul_(width)
+    return torch.lerp(top, bottom, below), bottom - top, torch.lerp(two - one, four - three, below)
 
 
 def _to_pixels(

@@ -84,8 +84,8 @@ class Sampler:
         """Sums of P samples for each of N places.
 
         Args:
-            y, x: Positions (B, N, g, P), 0 to 1 from one edge of the map to the other; each of g groups of channels
-                has points of its own.
+            y, x: Positions (B, N, g, P) in pixels: 0 is the centre of the first one. Each of g groups of channels has
+                points of its own.
             weight: Weights (B, N, g, P) of the samples, 1 by default.
 
         Returns:
@@ -96,8 +96,7 @@ class Sampler:
         if self.pixels is not None:
             return Sums.apply(self.pixels, y, x, weight)
         maps = rearrange(self.x, "b (g c) h w -> (b g) c h w", g=y.shape[2])
-        points = rearrange(2 * torch.stack([y, x], -1) - 1, "b n g p yx -> (b g) n p yx")
-        samples = sample(maps, points, align_corners=False)
+        samples = sample_pixels(maps, rearrange([y, x], "yx b n g p -> (b g) n p yx"))
         if weight is not None:
             samples = samples * rearrange(weight, "b n g p -> (b g) 1 n p")
         return rearrange(samples.sum(-1), "(b g) c n -> b n (g c)", g=y.shape[2])
@@ -126,20 +125,14 @@ def sample_windows(
     Returns:
         Samples (B, C, K, h, w) in the type of x.
     """
-    y, x_ = window_points(x.shape[2:], offset, kernel_size, stride, padding, dilation)
-    points = 2 * torch.stack([y, x_], -1) - 1
-    return sample(x, points.flatten(1, 2), align_corners=False).unflatten(2, y.shape[1:3])
+    y, x_ = window_points(offset, kernel_size, stride, padding, dilation)
+    return sample_pixels(x, torch.stack([y, x_], -1).flatten(1, 2)).unflatten(2, y.shape[1:3])
 
 
 def window_points(
-    size: Sequence[int],
-    offset: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    offset: Tensor, kernel_size: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """The points y and x of `sample_windows` on maps of a size (H, W): (B, K, h, w) each, 0 to 1 from edge to edge."""
+    """The points y and x of `sample_windows` in pixels, (B, K, h, w) each."""
     moves = at_least_float32(offset).unflatten(1, (-1, 2))
     h, w = offset.shape[2:]
     y, x = (
@@ -148,7 +141,7 @@ def window_points(
         for n, k, s, p, d in zip((h, w), kernel_size, stride, padding, dilation, strict=True)
     )  # kh h and kw w
     rows, columns = y.repeat_interleave(kernel_size[1], 0)[:, :, None], x.repeat(kernel_size[0], 1)[:, None]
-    return (moves[:, :, 0] + (rows + 0.5)) / size[0], (moves[:, :, 1] + (columns + 0.5)) / size[1]
+    return rows + moves[:, :, 0], columns + moves[:, :, 1]
 
 
 def gather(x: Tensor, y: Tensor, x_: Tensor) -> Tensor:

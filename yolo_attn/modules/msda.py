@@ -30,14 +30,17 @@ def multi_scale_deformable_attention(
     Returns:
         Result (B, N, heads d) in the type of value.
     """
-    points = [each.unbind(-1) for each in locations.unbind(3)]
+    points = []
+    for each, (h, w) in zip(at_least_float32(locations).unbind(3), shapes, strict=True):
+        x, y = each.unbind(-1)
+        points.append((x * w - 0.5, y * h - 0.5))
     return _over_maps(value.flatten(2), shapes, points, weights.unbind(3))
 
 
 def _over_maps(
     value: Tensor, shapes: Sequence[Sequence[int]], points: Sequence[Sequence[Tensor]], weights: Sequence[Tensor]
 ) -> Tensor:
-    """The same of values (B, S, C) with x, y and weights (B, N, heads, P) for each map."""
+    """The same of values (B, S, C) with x and y in pixels, and weights, (B, N, heads, P) for each map."""
     out = value.new_zeros(())
     # one map at a time: the samples of all at once would be L times as much memory
     maps = value.split([h * w for h, w in shapes], 1)
@@ -182,11 +185,10 @@ class MSDeformAttn(nn.Module):
         for level, (h, w) in enumerate(shapes):
             x, y, *box = reference.select(3, level if reference.shape[3] > 1 else 0).unbind(-1)
             dx, dy = offsets.select(3, level).unbind(-1)
-            if box:  # the last point of the star is on the edge of the box
-                dx, dy = (d * (side / (2 * self.num_points)) for d, side in zip((dx, dy), box, strict=True))
-            else:  # in pixels of the map
-                dx, dy = dx / w, dy / h
-            points.append((x + dx, y + dy))
+            if box:  # the last point of the star is on the edge of the box; otherwise a move is in pixels
+                width, height = (n * side / (2 * self.num_points) for n, side in zip((w, h), box, strict=True))
+                dx, dy = dx * width, dy * height
+            points.append((x * w - 0.5 + dx, y * h - 0.5 + dy))
         weights = rearrange(weights, "b q n (l p) -> l b q n p", l=len(shapes))
         out = _over_maps(value, shapes, points, weights.unbind(0))
         return self.output_proj(out)

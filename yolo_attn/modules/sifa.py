@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -83,7 +84,7 @@ def deformable_aggregation(
     def part(tap: int) -> Tensor:
         return window(tap).unsqueeze(2) * weights[tap]
 
-    total = sum(recomputed(part, tap) for tap in range(window.taps))
+    total = reduce(torch.add, (recomputed(part, tap) for tap in range(window.taps)))
     return rearrange(total, "(b t) (h w) g c -> b (g c) t h w", t=frames.shape[2], h=frames.shape[3])
 
 
@@ -173,7 +174,7 @@ class SIFA(ClipModule):
         if window.in_bags and bool((factors == factors[:, :1]).all()):  # as in all published weights
             total = window.sums(window.products(before * factors[:, :1]))
         else:
-            total = sum(recomputed(part, tap) for tap in range(window.taps))
+            total = reduce(torch.add, (recomputed(part, tap) for tap in range(window.taps)))
         gathered = self.scale(rearrange(total, "n (h w) c -> n c h w", h=x.shape[2]))
         limit = torch.finfo(x.dtype).max / 2  # grows with the cube of x, in half precision to infinity from 40 or so
         return x.index_add(0, earlier, gathered.clamp(-limit, limit).to(x.dtype))
@@ -208,22 +209,22 @@ class Window:
                 f"SIFA: offset must have {2 * self.taps} channels, y and x for each point of the window, got "
                 f"{offset.shape[1]}."
             )
-        y, x = window_points(frames.shape[2:], offset, kernel_size, *map(_pair, (stride, padding, dilation)))
-        self.points = [rearrange(each, "n k h w -> n (h w) 1 k").contiguous() for each in (y, x)]
+        y, x = window_points(offset, kernel_size, *map(_pair, (stride, padding, dilation)))
+        self.y, self.x = (rearrange(each, "n k h w -> n (h w) 1 k").contiguous() for each in (y, x))
         self.sampler = Sampler(frames)
         self.in_bags = self.sampler.pixels is not None
 
     def __call__(self, tap: int) -> Tensor:
         """Samples (N, H W, C), in float32 at least."""
-        return self.sampler(*(each[..., tap : tap + 1] for each in self.points))
+        return self.sampler(self.y[..., tap : tap + 1], self.x[..., tap : tap + 1])
 
     def products(self, vectors: Tensor) -> Tensor:
         """Scalar products (N, H W, 1, K K) of vectors (N, H W, C) with the samples of all taps; in bags only."""
-        return self.sampler.products(*self.points, vectors)
+        return self.sampler.products(self.y, self.x, vectors)
 
     def sums(self, weights: Tensor) -> Tensor:
         """Sums (N, H W, C) over the samples of all taps with weights (N, H W, 1, K K)."""
-        return self.sampler(*self.points, weights)
+        return self.sampler(self.y, self.x, weights)
 
 
 def recomputed(part: Callable[[int], Tensor], tap: int) -> Tensor:

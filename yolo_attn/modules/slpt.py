@@ -229,7 +229,7 @@ class SparseLocalPatch(nn.Module):
 
     def _write_back(self, x: Tensor, tokens: Tensor, points: Tensor) -> Tensor:
         """Attention from pixels to the tokens of points."""
-        q = rearrange(self.proj_q(x), "b (n c) h w -> b n (h w) c", n=self.num_heads)
+        q = rearrange(self.proj_q(x), "b (n c) h w -> b n (h w) c", n=self.num_heads).contiguous()  # or no fast kernel
         k, v = rearrange(self.proj_kv(tokens), "b k (two n c) -> two b n k c", two=2, n=self.num_heads)
         out = F.scaled_dot_product_attention(q, k, v, self._nearness(x, points).to(q.dtype))
         return self.proj_out(rearrange(out, "b n (h w) c -> b (n c) h w", h=x.shape[2]))
