@@ -124,11 +124,14 @@ def _products(
     elements of a product of matrices, of which a sparse one says which are wanted."""
     _hush()
     groups, points = corner.shape[2:]
+    rows, vectors = _rows(pixels, groups), vectors.reshape(corner.shape[:3].numel(), -1)
+    if 4 * points > len(rows):  # more elements than the product has: the operation would leave some out
+        vectors, points = vectors.repeat_interleave(points, 0), 1
     wanted = (corner.unsqueeze(-1) + _steps(pixels, groups)).flatten()
     start = torch.arange(0, len(wanted) + 1, 4 * points, dtype=torch.int32)
-    rows, vectors = _rows(pixels, groups), vectors.reshape(corner.shape[:3].numel(), -1)
     pattern = torch.sparse_csr_tensor(start, wanted, rows.new_zeros(len(wanted)), (len(vectors), len(rows)))
-    products = torch.sparse.sampled_addmm(pattern, vectors, rows.t(), beta=0).values()
+    torch.sparse.sampled_addmm(pattern, vectors, rows.t(), beta=0, out=pattern)
+    products = pattern.values()
     one, two, three, four = products.view(*corner.shape, 4).unbind(-1)
     top, bottom = torch.lerp(one, two, right), torch.lerp(three, four, right)
     return torch.lerp(top, bottom, below), bottom - top, torch.lerp(two - one, four - three, below)

@@ -34,19 +34,22 @@ def multi_scale_deformable_attention(
     for each, (h, w) in zip(at_least_float32(locations).unbind(3), shapes, strict=True):
         x, y = each.unbind(-1)
         points.append((x * w - 0.5, y * h - 0.5))
-    return _over_maps(value.flatten(2), shapes, points, weights.unbind(3))
+    values = value.flatten(2).split([h * w for h, w in shapes], 1)
+    return _over_maps(values, shapes, points, weights.unbind(3))
 
 
 def _over_maps(
-    value: Tensor, shapes: Sequence[Sequence[int]], points: Sequence[Sequence[Tensor]], weights: Sequence[Tensor]
+    values: Sequence[Tensor],
+    shapes: Sequence[Sequence[int]],
+    points: Sequence[Sequence[Tensor]],
+    weights: Sequence[Tensor],
 ) -> Tensor:
-    """The same of values (B, S, C) with x and y in pixels, and weights, (B, N, heads, P) for each map."""
-    out = value.new_zeros(())
+    """The same of a value (B, H_l W_l, C), x and y in pixels, and weights, (B, N, heads, P) each, for each map."""
+    out = values[0].new_zeros(())
     # one map at a time: the samples of all at once would be L times as much memory
-    maps = value.split([h * w for h, w in shapes], 1)
-    for flat, (h, _), (x, y), weight in zip(maps, shapes, points, weights, strict=True):
-        out = out + Sampler(rearrange(flat, "b (h w) c -> b c h w", h=h))(y, x, weight)
-    return out.to(value.dtype)
+    for value, (h, _), (x, y), weight in zip(values, shapes, points, weights, strict=True):
+        out = out + Sampler(rearrange(value, "b (h w) c -> b c h w", h=h))(y, x, weight)
+    return out.to(values[0].dtype)
 
 
 @register(paper=PAPER, channels="fuse", tiny=(8, 2, 3, (6, 8)), licence="Apache-2.0")
@@ -133,12 +136,12 @@ class MSDeformAttn(nn.Module):
 
     def attend_maps(self, maps: Sequence[Tensor]) -> Tensor:
         """Result (B, H_1 W_1, C) for the pixels of the first of L maps (B, C, H_l, W_l), at the pixels' centres."""
-        value = torch.cat([flatten(m) for m in maps], 1)
         first = maps[0]
         dtype = torch.promote_types(first.dtype, torch.float32)
         y, x = ((torch.arange(n, dtype=dtype, device=first.device) + 0.5) / n for n in first.shape[2:])
         centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(1, -1, 1, 2)
-        return self.attend(flatten(first), centres, value, [m.shape[2:] for m in maps])
+        values = [self.value_proj(flatten(m)) for m in maps]
+        return self._attend(flatten(first), centres, values, [m.shape[2:] for m in maps])
 
     def attend(
         self,
@@ -167,6 +170,12 @@ class MSDeformAttn(nn.Module):
         value = self.value_proj(value)
         if mask is not None:
             value = value.masked_fill(mask[..., None], 0)
+        return self._attend(query, reference_points, value.split([h * w for h, w in shapes], 1), shapes)
+
+    def _attend(
+        self, query: Tensor, reference_points: Tensor, values: Sequence[Tensor], shapes: Sequence[Sequence[int]]
+    ) -> Tensor:
+        """`attend` with the projected value of each map (B, H_l W_l, C)."""
         offsets = rearrange(
             at_least_float32(self.sampling_offsets(query)),
             "b q (n l p xy) -> b q n l p xy",
@@ -190,7 +199,7 @@ class MSDeformAttn(nn.Module):
                 dx, dy = dx * width, dy * height
             points.append((x * w - 0.5 + dx, y * h - 0.5 + dy))
         weights = rearrange(weights, "b q n (l p) -> l b q n p", l=len(shapes))
-        out = _over_maps(value, shapes, points, weights.unbind(0))
+        out = _over_maps(values, shapes, points, weights.unbind(0))
         return self.output_proj(out)
 
 

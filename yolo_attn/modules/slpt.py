@@ -240,7 +240,9 @@ class SparseLocalPatch(nn.Module):
             (torch.arange(n, dtype=points.dtype, device=x.device) - (n - 1) / 2) / max(n - 1, 1) + 0.5
             for n in x.shape[2:]
         )  # 0 to 1; one pixel is at 0.5
-        pixels = torch.stack(torch.meshgrid(x_, y, indexing="xy"), -1).reshape(1, -1, 1, 2)
-        squared = (pixels - points[:, None]).square().sum(-1)[:, None]
         sharpness = (-2 * at_least_float32(self.log_radius)).exp() / 2
-        return -(sharpness * squared).clamp(max=1e4)  # finite in half precision
+        far_x, far_y = (
+            sharpness * (n[:, None] - p[:, None]).square() for n, p in zip((x_, y), points.unbind(-1), strict=True)
+        )  # b w k and b h k
+        logits = (-far_y[:, None, :, None] - far_x[:, None, None]).flatten(2, 3)
+        return logits.clamp(min=-1e4)  # finite in half precision
