@@ -150,9 +150,10 @@ def _to_pixels(
     start = (count.cumsum(0) - count).int()
     below, right = below.flatten()[order], right.flatten()[order]
     factors = _factors(below, right, None if weight is None else weight.flatten()[order])
-    total, *others = (F.embedding_bag(taken, vectors, start, mode="sum", per_sample_weights=each) for each in factors)
-    for step, each in zip(_steps(pixels, groups)[1:].tolist(), others, strict=True):
-        total[step:] += each[:-step]
+    total = pixels.new_zeros(_rows(pixels, groups).shape)
+    for step, each in zip(_steps(pixels, groups).tolist(), factors, strict=True):
+        sums = F.embedding_bag(taken, vectors, start, mode="sum", per_sample_weights=each)
+        total[step:] += sums[: len(sums) - step]
     return total.view_as(pixels)
 
 
