@@ -52,7 +52,7 @@ def test_equals_single_samples(shape: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30, -1e30])
 def test_points_far_away(value: float) -> None:
     """A diverging training would read memory that is not the map's, and crash."""
-    x = torch.randn(1, 3, 4, 4, requires_grad=True)
+    x = torch.randn(1, 3, 4, 5, requires_grad=True)
     y, x_ = torch.full((1, 2, 1, 3), value, requires_grad=True), torch.zeros(1, 2, 1, 3)
     out = Sampler(x)(y, x_)
     assert out.isnan().all() if value != value else not out.any()
