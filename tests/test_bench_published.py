@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import yolo_attn
-from yolo_attn.bench.published import FORMS, published
+from yolo_attn.benchmarks.published import FORMS, published
 from yolo_attn.modules._clips import clip_modules
 
 from .tiny import build, by_name, generic
@@ -83,7 +83,9 @@ def test_form_has_gradients(name: str) -> None:
         slow(*x).square().sum().backward()
     for (key, p), other in zip(module.named_parameters(), slow.parameters(), strict=True):
         if p.grad is not None:
-            torch.testing.assert_close(other.grad, p.grad, rtol=1e-2, atol=1e-3 * float(p.grad.abs().max()) + 1e-4, msg=key)
+            torch.testing.assert_close(
+                other.grad, p.grad, rtol=1e-2, atol=1e-3 * float(p.grad.abs().max()) + 1e-4, msg=key
+            )
 
 
 def test_every_form_is_tested() -> None:

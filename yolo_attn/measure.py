@@ -65,7 +65,7 @@ def flops(model: nn.Module, imgsz: Size) -> float:
     Returns:
         GFLOPs: 1e9 FLOPs, of which one multiply-add has 2.
     """
-    model = _predicting(model)
+    model = predicting(model)
     image = _image(model, imgsz, batch=1)
     return flops_of(lambda: model(image))
 
@@ -122,7 +122,7 @@ def latency(
 
     if not models:
         raise ValueError("latency: models must hold at least one model, got none. Give a name and a model.")
-    copies = {name: _predicting(model) for name, model in models.items()}
+    copies = {name: predicting(model) for name, model in models.items()}
     image = _image(next(iter(copies.values())), imgsz, batch)
     dtype = torch.float16 if (image.is_cuda if half is None else half) else torch.float32
     image = image.uniform_(generator=torch.Generator(image.device).manual_seed(0)).to(dtype)
@@ -190,7 +190,7 @@ def peak_mib(device: torch.device | str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (MIB if sys.platform == "darwin" else 1024)
 
 
-def _predicting(model: nn.Module) -> Any:
+def predicting(model: nn.Module) -> Any:
     """A copy of a model as it predicts, in float32: in eval mode, and fused where it is Ultralytics'."""
     model = copy.deepcopy(model).float().eval()  # older releases fuse in float32 only
     if isinstance(model, BaseModel):

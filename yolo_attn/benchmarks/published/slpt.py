@@ -71,7 +71,9 @@ def _written_back(module: nn.Module, x: Tensor, tokens: Tensor, points: Tensor) 
     d = q.shape[1] // n
     q = q.reshape(b, n, d, h * w)
     k, v = (each.reshape(b, -1, n, d).permute(0, 2, 3, 1) for each in module.proj_kv(tokens).chunk(2, 2))
-    y, x_ = (torch.arange(side, device=x.device) / max(side - 1, 1) if side > 1 else x.new_tensor([0.5]) for side in (h, w))
+    y, x_ = (
+        torch.arange(side, device=x.device) / max(side - 1, 1) if side > 1 else x.new_tensor([0.5]) for side in (h, w)
+    )
     pixels = torch.stack(torch.meshgrid(y, x_, indexing="ij"), -1).flip(-1).reshape(1, h * w, 1, 2)
     squared = (pixels - points[:, None]).pow(2).sum(-1)
     nearness = -(squared / (2 * module.log_radius.exp().pow(2))).clamp(max=1e4)

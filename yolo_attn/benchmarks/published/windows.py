@@ -1,4 +1,4 @@
-"""Window attention, regular and shifted, by a roll, copies of the windows and a mask (arXiv:2103.14030, section 3.2)."""
+"""Window attention, regular and shifted: a roll, copies of the windows and a mask (arXiv:2103.14030, section 3.2)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -43,11 +43,13 @@ class Case:
         named = [f"{k}={v}" for k, v in last.items()] if isinstance(last, Mapping) else [str(v) for v in [last] if v]
         return " ".join([self.spec.name, *map(str, rest), *named])
 
-    def build(self, level: str, imgsz: int, batch: int, device: torch.device) -> tuple[nn.Module, list[Tensor]]:
+    def build(self, level: str, imgsz: int, batch: int) -> tuple[nn.Module, list[Tensor]]:
         """The module at a level of yolov8n, and its inputs."""
         spec = self.spec
         others = [each for each in sorted(LEVELS) if each != level]
-        levels = [level] if spec.channels != "fuse" else [level] * 2 if spec.stands_for == "Concat" else [level, *others]
+        levels = (
+            [level] if spec.channels != "fuse" else [level] * 2 if spec.stands_for == "Concat" else [level, *others]
+        )
         sizes = [-(-imgsz // LEVELS[each][0]) for each in levels]
         widths = [LEVELS[each][1] for each in levels]
         arguments = list(self.arguments)
@@ -55,7 +57,7 @@ class Case:
             arguments = [INSIDE]
         if spec.channels == "out" and not any(not isinstance(each, Mapping) for each in arguments):
             stride = spec.parameters[spec.stride].default if spec.stride else 1
-            arguments = [widths[0] * (2 if stride in (2,) else 1), *arguments]
+            arguments = [widths[0] * stride, *arguments]  # as yolov8n widens where it downsamples
         if "q_size" in spec.parameters:
             named = arguments.pop() if arguments and isinstance(arguments[-1], Mapping) else {}
             arguments.append({**({} if arguments else {"q_size": sizes[0]}), **named})
@@ -68,8 +70,7 @@ class Case:
             for p in module.parameters():  # layers that start at zero would look at one point each
                 p.add_(0.02 * torch.randn_like(p))
         number = batch * FRAMES if clip_modules(module) else batch
-        x = [torch.randn(number, c, side, side).to(device) for c, side in zip(widths, sizes, strict=True)]
-        return module.to(device), x
+        return module, [torch.randn(number, c, side, side) for c, side in zip(widths, sizes, strict=True)]
 
 
 def cases(modules: str | Sequence[Any] | None) -> list[Case]:
