@@ -86,7 +86,9 @@ def cases(modules: str | Sequence[Any] | None) -> list[Case]:
 
 def _case(given: Any) -> Case:
     name, *arguments = [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
-    return Case(get(name), tuple(arguments))
+    case = Case(get(name), tuple(arguments))
+    case.build("P5", 32, 1)  # raises where an argument is wrong
+    return case
 
 
 def as_clips(*modules: nn.Module) -> AbstractContextManager[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import BinaryIO
 
 import matplotlib
 import numpy as np
@@ -21,8 +21,9 @@ def slope(rows: Sequence[Row], key: str) -> float:
     return float(np.polyfit(np.log(pixels), np.log([row[key] for row in rows]), 1)[0])
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
+def draw(rows: Sequence[Row], file: BinaryIO) -> None:
     """Write the picture: forward at the left, step at the right; published forms dashed."""
+    maps = ", ".join(dict.fromkeys(f"{row['level']} ({row['channels']} channels)" for row in rows))
     figure = Figure(figsize=(16, 2 + 0.28 * max(len({row["name"] for row in rows}), 18)), layout="constrained")
     for axes, mode in zip(figure.subplots(1, 2), ("forward", "step"), strict=True):
         for number, name in enumerate(dict.fromkeys(row["name"] for row in rows)):
@@ -39,9 +40,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         ticks = sorted({row["height"] * row["width"] for row in rows})
         axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
         axes.minorticks_off()
-        axes.set(xlabel="pixels of the map, H x W", ylabel="ms", title=f"{mode}; dotted: published form")
+        axes.set(xlabel="pixels of the map, H x W", ylabel="ms", title=f"{mode} at {maps}; dotted: published form")
         axes.grid(alpha=0.3)
-        axes.legend(
-            fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), title="slope: time ~ (H W)^slope", ncols=1
-        )
-    figure.savefig(path, dpi=DPI)
+        if axes.lines:
+            axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), title="slope s: time ~ (H W)^s")
+    figure.savefig(file, dpi=DPI)

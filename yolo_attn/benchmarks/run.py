@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from ultralytics.utils import LOGGER, TQDM
 from ultralytics.utils.files import increment_path
 
 from ..comparison.formats import one_line
-from ..comparison.results import replace_text
+from ..comparison.results import replace_bytes, replace_text
 from . import models, plots, timing, wording
 from .cases import Case
 from .startup import import_ms
@@ -46,7 +45,8 @@ class Result:
     def parts(self, style: str) -> list[str]:
         """What is said of it."""
         said = [wording.heading(self.setting, self.rate)]
-        said += [wording.modules(self.modules, style)] if self.modules else []
+        measured = [row for row in self.modules if not row.get("failed")]
+        said += [wording.modules(measured, style)] if measured else []
         said += [wording.models(self.models, style)] if self.models else []
         return said + ([wording.startup(self.startup)] if self.startup else [])
 
@@ -89,10 +89,10 @@ def save(result: Result, folder: Path, command: str, also: Path | None = None) -
     said = wording.markdown(command, result.parts("github"))
     for path in (folder / "bench.md", *([also] if also else [])):
         replace_text(path, said)
-    if drawn := [row for row in result.modules if "level" in row]:
-        part = folder / ".bench.png"
-        plots.draw(drawn, part)
-        os.replace(part, folder / "bench.png")
+    if drawn := [row for row in result.modules if not row.get("failed")]:
+        picture = io.BytesIO()
+        plots.draw(drawn, picture)
+        replace_bytes(folder / "bench.png", picture.getvalue())
     LOGGER.info(f"The results are in {folder}{f' and {also}' if also else ''}.")
 
 

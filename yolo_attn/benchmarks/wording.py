@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from tabulate import tabulate
 
+from .. import __version__
+from ..patches import host
 from .timing import Row, Setting
 
 FIGURES = [f"{mode}_{what}" for mode in ("forward", "step") for what in ("ms", "iqr_ms", "peak_mib")]
@@ -84,10 +85,11 @@ def models(rows: Sequence[Row], style: str = "github") -> str:
 def heading(setting: Setting, rate: float) -> str:
     """Where and how was measured."""
     where = f"{processor(setting.device)}, {setting.threads} CPU thread{'s' if setting.threads > 1 else ''}"
+    known = ", ".join(f"{name} {number}" for name, number in (host.versions() | {"yolo-attn": __version__}).items())
     return (
         f"{where}; {setting.dtype}{'' if setting.dtype == 'float32' else ' by autocast'}, batch {setting.batch}, "
-        f"maps of yolov8n at {setting.imgsz} pixels; torch {torch.__version__}, ultralytics {version('ultralytics')}, "
-        f"yolo-attn {version('yolo-attn')}. A product of two square matrices of this type: {rate:,.0f} GFLOP/s."
+        f"maps of yolov8n at {setting.imgsz} pixels; {known}. "
+        f"A product of two square matrices of this type: {rate:,.0f} GFLOP/s."
     )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 MASKED = -1e6
 
 
-def published(module: nn.Module, x: Tensor) -> Tensor:
+def published(module: Any, x: Tensor) -> Tensor:
     """CrossFormerBlock of a map (B, C, H, W)."""
     x = x.permute(0, 2, 3, 1)
     y = module.norm1(x)
@@ -24,11 +25,11 @@ def published(module: nn.Module, x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2).contiguous()
 
 
-def _on_map(conv: nn.Module, x: Tensor) -> Tensor:
+def _on_map(conv: Any, x: Tensor) -> Tensor:
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-def _attend(module: nn.Module, x: Tensor) -> Tensor:
+def _attend(module: Any, x: Tensor) -> Tensor:
     """Attention of a map (B, H, W, C) inside its groups, after padding it to whole ones."""
     b, h, w, c = x.shape
     (gh, gw), interval = _grouping(module, h, w)
@@ -55,7 +56,7 @@ def _attend(module: nn.Module, x: Tensor) -> Tensor:
     return out[:, top : top + h, left : left + w]
 
 
-def _grouping(module: nn.Module, h: int, w: int) -> tuple[tuple[int, int], int]:
+def _grouping(module: Any, h: int, w: int) -> tuple[tuple[int, int], int]:
     """Height and width of a group, and the distance between its members."""
     size = module.group_size
     if min(h, w) <= size:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 
-def published(module: nn.Module, x: Tensor) -> Tensor:
+def published(module: Any, x: Tensor) -> Tensor:
     """DAttention of a map (B, C, H, W); "fixed" at the size of its table only."""
     b, c, h, w = x.shape
     n, g = module.num_heads, module.num_groups
@@ -32,7 +33,7 @@ def published(module: nn.Module, x: Tensor) -> Tensor:
     return module.proj_out(out)
 
 
-def _points(module: nn.Module, q: Tensor) -> Tensor:
+def _points(module: Any, q: Tensor) -> Tensor:
     """Where each group looks, (B g, h, w, 2) as (y, x)."""
     offset = module.conv_offset(q)
     h, w = offset.shape[2:]
@@ -48,7 +49,7 @@ def _points(module: nn.Module, q: Tensor) -> Tensor:
     return (offset.permute(0, 2, 3, 1) + reference).clamp(-1, 1)
 
 
-def _bias(module: nn.Module, pos: Tensor, b: int, h: int, w: int) -> Tensor:
+def _bias(module: Any, pos: Tensor, b: int, h: int, w: int) -> Tensor:
     """Bias (B heads, H W, N) of the logits."""
     n, g = module.num_heads, module.num_groups
     if module.pe == "fixed":

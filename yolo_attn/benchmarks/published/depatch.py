@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .msda import sum_of_samples
 
 
-def published(module: nn.Module, x: Tensor) -> Tensor:
+def published(module: Any, x: Tensor) -> Tensor:
     """DePatch of a map (B, c1, H, W)."""
     b, c, h, w = x.shape
     size = [-(-side // module.stride) for side in (h, w)]
@@ -21,7 +23,7 @@ def published(module: nn.Module, x: Tensor) -> Tensor:
     return module.norm(module.output_proj(samples)).permute(0, 3, 1, 2).contiguous()
 
 
-def _boxes(coder: nn.Module, codes: Tensor) -> Tensor:
+def _boxes(coder: Any, codes: Tensor) -> Tensor:
     """Boxes (B, h, w, 4) as (x1, y1, x2, y2) of codes."""
     h, w = codes.shape[1:3]
     grid = codes.new_tensor([w, h])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 
-def published_se(module: nn.Module, x: Tensor) -> Tensor:
+def published_se(module: Any, x: Tensor) -> Tensor:
     """SE of a map (B, C, H, W), its gate by two linear layers."""
     b, c = x.shape[:2]
     squeezed = F.adaptive_avg_pool2d(x, 1).reshape(b, c)
@@ -16,7 +18,7 @@ def published_se(module: nn.Module, x: Tensor) -> Tensor:
     return x * gate.expand_as(x)
 
 
-def published_gct(module: nn.Module, x: Tensor) -> Tensor:
+def published_gct(module: Any, x: Tensor) -> Tensor:
     """GCT of a map (B, C, H, W)."""
     if module.mode == "l2":
         embedding = (x.pow(2).sum((2, 3), keepdim=True) + module.epsilon).pow(0.5) * module.alpha

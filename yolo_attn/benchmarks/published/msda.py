@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 
-def published(module: nn.Module, x: Tensor | Sequence[Tensor], *others: Tensor) -> Tensor:
+def published(module: Any, x: Tensor | Sequence[Tensor], *others: Tensor) -> Tensor:
     """MSDeformAttn of L maps (B, C_l, H_l, W_l), given as a list or as several arguments."""
     maps = _projected(module, x, *others)
     return _attend(module, maps).transpose(1, 2).reshape(maps[0].shape)
 
 
-def published_layer(module: nn.Module, x: Tensor | Sequence[Tensor], *others: Tensor) -> Tensor:
+def published_layer(module: Any, x: Tensor | Sequence[Tensor], *others: Tensor) -> Tensor:
     """DeformableTransformerEncoderLayer of the same, without dropout."""
     maps = _projected(module.self_attn, x, *others)
     y = module.norm1(_flat(maps[0]) + _attend(module.self_attn, maps))
@@ -44,7 +45,7 @@ def sum_of_samples(value: Tensor, shapes: Sequence[Sequence[int]], locations: Te
     return out.reshape(b, n * d, count).transpose(1, 2).contiguous()
 
 
-def _projected(module: nn.Module, x: Tensor | Sequence[Tensor], *others: Tensor) -> list[Tensor]:
+def _projected(module: Any, x: Tensor | Sequence[Tensor], *others: Tensor) -> list[Tensor]:
     maps = [x, *others] if isinstance(x, Tensor) else list(x)
     return [proj(each) for proj, each in zip(module.proj, maps, strict=True)]
 
@@ -53,7 +54,7 @@ def _flat(x: Tensor) -> Tensor:
     return x.flatten(2).transpose(1, 2)
 
 
-def _attend(module: nn.Module, maps: Sequence[Tensor]) -> Tensor:
+def _attend(module: Any, maps: Sequence[Tensor]) -> Tensor:
     """Attention (B, H_1 W_1, C) of the pixels of the first map to all maps."""
     shapes = [tuple(each.shape[2:]) for each in maps]
     query, n, levels, points = _flat(maps[0]), module.num_heads, len(maps), module.num_points

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
-def published(module: nn.Module, x: Tensor) -> Tensor:
+def published(module: Any, x: Tensor) -> Tensor:
     """PyramidAttention of a map (B, C, H, W) that is not smaller than its reduction."""
     b, c, h, w = x.shape
     heads = (b * module.num_heads, c // module.num_heads, -1)

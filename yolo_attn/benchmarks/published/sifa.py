@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 
-def published(module: nn.Module, x: Tensor) -> Tensor:
+def published(module: Any, x: Tensor) -> Tensor:
     """SIFA of frames (N, C, H, W), inside `yolo_attn.clips` (arXiv:2206.06931)."""
     pairs = module.neighbours(x)
     if pairs is None:
@@ -30,7 +32,7 @@ def published(module: nn.Module, x: Tensor) -> Tensor:
     return x.index_add(0, earlier, module.scale(gathered).to(x.dtype))
 
 
-def _sampled(module: nn.Module, frame: Tensor, offset: Tensor, i: int) -> Tensor:
+def _sampled(module: Any, frame: Tensor, offset: Tensor, i: int) -> Tensor:
     """Point i of every pixel's window, (N, C, H, W)."""
     h, w = frame.shape[2:]
     k, d = module.kernel_size, module.dilation

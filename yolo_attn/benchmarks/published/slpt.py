@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
-def published(module: nn.Module, x: Tensor) -> Tensor:
+def published(module: Any, x: Tensor) -> Tensor:
     """SparseLocalPatch of a map (B, C, H, W)."""
     features = module.proj_in(x)
     points = torch.sigmoid(module.initial_points).expand(len(x), -1, -1)
-    tokens: Tensor | float = 0.0
+    tokens: Any = 0.0
     for stage in range(module.num_stages):
         half = module.half_length / 2**stage
         start, end = (points - half).clamp(0, 1), (points + half).clamp(0, 1)
@@ -20,7 +22,7 @@ def published(module: nn.Module, x: Tensor) -> Tensor:
     return _written_back(module, x, tokens, points)
 
 
-def _patches(module: nn.Module, features: Tensor, start: Tensor, end: Tensor) -> Tensor:
+def _patches(module: Any, features: Tensor, start: Tensor, end: Tensor) -> Tensor:
     """Tokens (B, K, D) of boxes from start to end, (B, K, 2) as (x, y) each."""
     size = module.patch_size
     share = torch.linspace(0, 1, size, device=start.device)[:, None]
@@ -51,7 +53,7 @@ def _interpolated(features: Tensor, points: Tensor) -> Tensor:
     return upper * (1 - dy)[:, None] + lower * dy[:, None]
 
 
-def _relation(relation: nn.Module, patches: Tensor, tokens: Tensor) -> Tensor:
+def _relation(relation: Any, patches: Tensor, tokens: Tensor) -> Tensor:
     """The last layer's tokens (B, K, D), normalised."""
     memory, who = patches + relation.structure_encoding, relation.landmark_query
     for layer in relation.Transformer_block["layers"].children():
@@ -63,7 +65,7 @@ def _relation(relation: nn.Module, patches: Tensor, tokens: Tensor) -> Tensor:
     return relation.Transformer_block["norm"](tokens)
 
 
-def _written_back(module: nn.Module, x: Tensor, tokens: Tensor, points: Tensor) -> Tensor:
+def _written_back(module: Any, x: Tensor, tokens: Tensor, points: Tensor) -> Tensor:
     """What pixels (B, C, H, W) get from the tokens of points: all pixels by all tokens, for each head."""
     b, _, h, w = x.shape
     n = module.num_heads
