@@ -192,6 +192,34 @@ def test_modes_of_measurement() -> None:
     assert seen == [(False, False, kind), (True, True, kind), ("backward", True, kind)]
 
 
+def test_modes_of_both_forms(untimed, monkeypatch) -> None:
+    """Steps would be without dropout and the statistics of a batch, or predictions with them."""
+    seen = set()
+    for name in ("_forward", "_step"):
+        monkeypatch.setattr(timing, name, lambda module, *_, name=name: seen.add((name, module.training)))
+    timing.rows(Case(yolo_attn.get("SE")), setting(), 1.0)
+    assert seen == {("_forward", False), ("_step", True)}
+
+
+def test_long_calls_are_not_warmed_up(monkeypatch) -> None:
+    """A benchmark with an attention matrix of P3 would last three times as long, or short calls be timed cold."""
+    short, long = [], []
+    monkeypatch.setattr(
+        timing.Once, "timeit", lambda once, number: once.call() or SimpleNamespace(mean=once.call.args[1])
+    )
+    calls = {"short": partial(list.append, short, timing.LONG / 2), "long": partial(list.append, long, timing.LONG * 2)}
+    found = setting().times(calls)
+    assert len(long) == 1 + 1 + timing.ROUNDS and len(short) == 1 + 3 * (1 + timing.ROUNDS)
+    assert found["long"].median_ms == pytest.approx(2e3 * timing.LONG)
+
+
+def test_time_of_one_call() -> None:
+    """The time would be in other units than Timer's, or of no call."""
+    import time
+
+    assert 0.02 <= timing.Once(partial(time.sleep, 0.02)).timeit(1).mean < 2
+
+
 def test_half_precision_is_autocast() -> None:
     """Figures said to be of half precision would be of float32."""
     layer = nn.Linear(2, 2)

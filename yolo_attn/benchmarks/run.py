@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from ultralytics.utils import LOGGER, TQDM
 from ultralytics.utils.files import increment_path
 
@@ -55,6 +56,8 @@ def run(cases: Sequence[Case], names: Sequence[str], setting: Setting, with_impo
     """Measure modules, models, and on demand the import; a module that fails has a row without figures."""
     found: list[Row] = []
     whole: list[Row] = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(setting.threads)
     bar = TQDM(total=1 + len(cases) + bool(names) + with_import, desc="matrix product", unit="case")
     try:
         rate = timing.matrix_rate(setting)
@@ -77,6 +80,7 @@ def run(cases: Sequence[Case], names: Sequence[str], setting: Setting, with_impo
         bar.update(with_import)
     finally:
         bar.close()
+        torch.set_num_threads(threads)
     return Result(setting, rate, found, whole, startup)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from .published import published
 
 Row = dict[str, Any]
 ROUNDS = 5  # at least
+LONG = 0.1  # seconds that a call takes from which on it is not warmed up
 MODES = ("forward", "step")
 PRODUCT = {"cpu": 1024, "cuda": 8192}  # rows and columns of the matrices that are multiplied
 
@@ -57,9 +59,28 @@ class Setting:
         """Latencies of calls in turn."""
         from torch.utils.benchmark import Timer  # says on import where no CUDA was found
 
-        timers = {k: Timer("call()", globals={"call": call}, num_threads=self.threads) for k, call in calls.items()}
+        timers: dict[str, Any] = {}
         with torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext():
+            for name, call in calls.items():
+                once = Once(call)
+                fast = once.timeit(1).mean < LONG
+                timers[name] = Timer("call()", globals={"call": call}, num_threads=self.threads) if fast else once
             return in_turn(timers, self.seconds * len(calls), ROUNDS)
+
+
+class Once:
+    """A Timer without the two calls that warm up in front of each measurement, which long ones don't need."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.call = call
+
+    def timeit(self, number: int) -> Any:
+        """The time of one call, whatever the number, as Timer gives it."""
+        from torch.utils.benchmark import timer  # waits for the device
+
+        start = timer()
+        self.call()
+        return SimpleNamespace(mean=timer() - start)
 
 
 def matrix_rate(setting: Setting) -> float:
