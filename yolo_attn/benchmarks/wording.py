@@ -103,7 +103,8 @@ def startup(ms: Mapping[str, float]) -> str:
 
 NOTES = """\
 Forward: without gradients, in eval mode. Step: forward and backward in training mode, with gradients of inputs and
-parameters; of whole models with the loss, without the optimizer. Times are medians with interquartile ranges. What is
+parameters; of whole models with the loss, without the optimizer. Whole models predict in the given type itself, without
+autocast, and fused, as Ultralytics does. Times are medians with interquartile ranges. What is
 compared runs in turn, in random order in each round, and a ratio is the median of the ratios of all rounds.
 
 Peak: memory of tensors beyond inputs and parameters. GFLOPs: those that `yolo-attn compare` counts. Of product: GFLOPs
