@@ -142,7 +142,7 @@ def test_room_is_foreseen() -> None:
 def test_what_has_no_room_is_left_out(untimed, monkeypatch) -> None:
     """The small maps of such a form would be lost with the large ones, or ours with it."""
     monkeypatch.setattr(timing, "fits", lambda known, free: len(known) < 2)
-    found = timing.rows(Case(yolo_attn.get("DAttention")), setting(), 1.0)
+    found = timing.rows(Case(yolo_attn.get("DAttention")), setting())
     assert ["forward_ratio" in row for row in found] == [True, True, False]
     assert [row["level"] for row in found] == list(LEVELS) and "forward_ms" not in found[2]
 
@@ -152,21 +152,22 @@ def test_what_has_no_room_is_left_out(untimed, monkeypatch) -> None:
 
 def test_rows_of_a_module(untimed) -> None:
     """A figure would be put down to the other form, or to the other of forward and step."""
-    small, *_, large = timing.rows(Case(yolo_attn.get("DAttention")), setting(imgsz=128, seconds=0.5), 2.0)
-    assert untimed["calls"] == [(["ours", "published"], 1.0, timing.ROUNDS)] * 6
+    small, *_, large = timing.rows(Case(yolo_attn.get("DAttention")), setting(imgsz=128, seconds=0.5))
+    forward, step = (["ours", "published", "product"], 1.5, timing.ROUNDS), (["ours", "published"], 1.0, timing.ROUNDS)
+    assert untimed["calls"] == [forward, step] * 3
     for mode in ("forward", "step"):
         assert (large[f"{mode}_ms"], large[f"published_{mode}_ms"], large[f"{mode}_ratio"]) == (1, 2, 2)
         ours, theirs = large[f"{mode}_peak_mib"], large[f"published_{mode}_peak_mib"]
         assert large[f"{mode}_memory_ratio"] == pytest.approx(theirs / ours) and theirs != ours > 0
     assert large["step_peak_mib"] > large["forward_peak_mib"]
     assert (large["channels"], large["height"], large["width"], large["level"]) == (64, 16, 16, "P3")
-    assert large["forward_of_product"] == pytest.approx(large["gflops"] / 1e-3 / 2)
+    assert large["forward_of_product"] == pytest.approx(3 * large["gflops"] / (2 * timing.PRODUCT["cpu"] ** 3 / 1e9))
     assert small["gflops"] != large["gflops"] > 0
 
 
 def test_rows_of_a_module_without_published_form(untimed) -> None:
     """A module would be compared with itself."""
-    for row in timing.rows(Case(yolo_attn.get("SK")), setting(), 1.0):
+    for row in timing.rows(Case(yolo_attn.get("SK")), setting()):
         assert "forward_ms" in row and not any("ratio" in key or "published" in key for key in row)
 
 
@@ -197,7 +198,7 @@ def test_modes_of_both_forms(untimed, monkeypatch) -> None:
     seen = set()
     for name in ("_forward", "_step"):
         monkeypatch.setattr(timing, name, lambda module, *_, name=name: seen.add((name, module.training)))
-    timing.rows(Case(yolo_attn.get("SE")), setting(), 1.0)
+    timing.rows(Case(yolo_attn.get("SE")), setting())
     assert seen == {("_forward", False), ("_step", True)}
 
 
@@ -309,7 +310,7 @@ def test_files(tmp_path: Path) -> None:
 
 def test_columns_hold_every_figure(untimed) -> None:
     """A figure would be measured and not written."""
-    found = timing.rows(Case(yolo_attn.get("SE")), setting(), 1.0) + models.rows(["yolov8n.yaml"], setting())
+    found = timing.rows(Case(yolo_attn.get("SE")), setting()) + models.rows(["yolov8n.yaml"], setting())
     assert {key for row in found for key in row} | {"kind", "device", "dtype", "batch", "threads"} == set(
         wording.COLUMNS
     )

@@ -40,8 +40,9 @@ def draw(rows: Sequence[Row], file: BinaryIO) -> None:
         ticks = sorted({row["height"] * row["width"] for row in rows})
         axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
         axes.minorticks_off()
-        axes.set(xlabel="pixels of the map, H x W", ylabel="ms", title=f"{mode} at {maps}; dotted: published form")
+        axes.set(xlabel="pixels of the map, H x W", ylabel="ms", title=mode)
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), title="slope s: time ~ (H W)^s")
+    figure.suptitle(f"{maps}; dotted: published form")
     figure.savefig(file, dpi=DPI)

@@ -65,7 +65,7 @@ def run(cases: Sequence[Case], names: Sequence[str], setting: Setting, with_impo
         for case in cases:
             bar.set_description(case.name)
             try:
-                found += timing.rows(case, setting, rate)
+                found += timing.rows(case, setting)
             except Exception as error:  # whatever a module raises
                 LOGGER.warning(f"\n{case.name} failed: {type(error).__name__}: {one_line(error)}")
                 found.append({"name": case.name, "failed": True})

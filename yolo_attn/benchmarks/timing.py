@@ -22,7 +22,7 @@ Row = dict[str, Any]
 ROUNDS = 5  # at least
 LONG = 0.1  # seconds that a call takes from which on it is not warmed up
 MODES = ("forward", "step")
-PRODUCT = {"cpu": 1024, "cuda": 8192}  # rows and columns of the matrices that are multiplied
+PRODUCT = {"cpu": 512, "cuda": 8192}  # rows and columns of the matrices that are multiplied
 
 
 @dataclass(frozen=True)
@@ -85,22 +85,26 @@ class Once:
 
 def matrix_rate(setting: Setting) -> float:
     """GFLOP/s of a product of two square matrices of the type that is measured."""
-    n = PRODUCT.get(setting.device.type, 1024)
+    product, gflops = matrix_product(setting)
+    return gflops / (1e-3 * setting.times({"product": product})["product"].median_ms)
+
+
+def matrix_product(setting: Setting) -> tuple[Callable[[], object], float]:
+    """That product, and its GFLOPs."""
+    n = PRODUCT.get(setting.device.type, 512)
     a, b = torch.randn(2, n, n, device=setting.device, dtype=setting.type).unbind(0)
-    with torch.no_grad():
-        taken = setting.times({"product": lambda: a @ b})["product"]
-    return 2 * n**3 / (1e6 * taken.median_ms)
+    return partial(torch.matmul, a, b), 2 * n**3 / 1e9
 
 
-def rows(case: Case, setting: Setting, rate: float) -> list[Row]:
+def rows(case: Case, setting: Setting) -> list[Row]:
     """The figures of a case at all levels, small maps first; what has no room in memory has none.
 
     Args:
         case: The module.
         setting: How is measured.
-        rate: GFLOP/s of matrix products.
     """
     known: dict[tuple[str, str], list[int]] = {}
+    product, gflops = matrix_product(setting)
     found = []
     for level in LEVELS:
         module, inputs = case.build(level, setting.imgsz, setting.batch)
@@ -112,9 +116,9 @@ def rows(case: Case, setting: Setting, rate: float) -> list[Row]:
         with as_clips(*forms.values()):
             row["gflops"] = flops_of(partial(_forward, module.eval(), inputs, setting))
             for mode in MODES:
-                row |= _figures(forms, inputs, mode, setting, known)
-        if ms := row.get("forward_ms"):
-            row["forward_of_product"] = row["gflops"] / (1e-3 * ms) / rate
+                row |= _figures(forms, inputs, mode, setting, known, product)
+        if "forward_of_product" in row:
+            row["forward_of_product"] *= row["gflops"] / gflops
         found.append(row)
     return found
 
@@ -125,8 +129,12 @@ def _figures(
     mode: str,
     setting: Setting,
     known: dict[tuple[str, str], list[int]],
+    product: Callable[[], object],
 ) -> Row:
-    """Time and memory of all forms that have room, in one mode; `known` holds the peaks of smaller maps."""
+    """Time and memory of all forms that have room, in one mode, and of a matrix product beside predictions.
+
+    `known` holds the peaks of smaller maps, and gets those of this one.
+    """
     calls = {}
     for name, form in forms.items():
         peaks = known.setdefault((name, mode), [])
@@ -142,7 +150,10 @@ def _figures(
     row: Row = {f"{_prefix(k)}{mode}_peak_mib": known[k, mode][-1] / MIB for k in calls}
     if not calls:
         return row
-    taken = setting.times(calls)
+    beside = {"product": product} if mode == "forward" and "ours" in calls else {}
+    taken = setting.times({**calls, **beside})
+    if beside:
+        row["forward_of_product"] = taken.pop("product").ratio  # of times; a drift of the machine meets both
     for name, latency in taken.items():
         row[f"{_prefix(name)}{mode}_ms"], row[f"{_prefix(name)}{mode}_iqr_ms"] = latency.median_ms, latency.iqr_ms
     if len(taken) == 2:
