@@ -108,9 +108,9 @@ autocast, and fused, as Ultralytics does. Times are medians with interquartile r
 compared runs in turn, in random order in each round, and a ratio is the median of the ratios of all rounds.
 
 Peak: memory of tensors beyond inputs and parameters. GFLOPs: those that `yolo-attn compare` counts. Of product: GFLOPs
-over the time of a forward, as a share of the rate of the matrix product in the same rounds. Published: the same mechanism
-with the same parameters in the way in which the authors' code computes it (yolo_attn/benchmarks/published); empty where
-there is no such form, or no room in memory. SIFA: clips of 4 frames."""
+over the time of a forward, as a share of the rate of the matrix product in the same rounds. Published: the same
+mechanism with the same parameters in the way in which the authors' code computes it (yolo_attn/benchmarks/published);
+empty where there is no such form, or no room in memory. SIFA: clips of 4 frames."""
 
 
 def markdown(command: str, parts: Sequence[str]) -> str:
