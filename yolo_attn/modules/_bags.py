@@ -129,7 +129,8 @@ def _products(
         vectors, points = vectors.repeat_interleave(points, 0), 1
     wanted = (corner.unsqueeze(-1) + _steps(pixels, groups)).flatten()
     start = torch.arange(0, len(wanted) + 1, 4 * points, dtype=torch.int32)
-    pattern = torch.sparse_csr_tensor(start, wanted, rows.new_zeros(len(wanted)), (len(vectors), len(rows)))
+    size, empty = (len(vectors), len(rows)), rows.new_zeros(len(wanted))
+    pattern = torch.sparse_csr_tensor(start, wanted, empty, size, check_invariants=False)  # a pixel may come twice
     torch.sparse.sampled_addmm(pattern, vectors, rows.t(), beta=0, out=pattern)
     products = pattern.values()
     one, two, three, four = products.view(*corner.shape, 4).unbind(-1)
