@@ -95,10 +95,10 @@ def _corners(pixels: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tens
     return corner, y.sub_(top), x.sub_(left)
 
 
-def _steps(pixels: Tensor, groups: int) -> Tensor:
+def _steps(pixels: Tensor, groups: int) -> list[int]:
     """Rows from the pixel above and left of a point to the four around it: that one, right of it, below, and both."""
     width = pixels.shape[2]
-    return torch.tensor([0, 1, width, width + 1], dtype=torch.int32) * groups
+    return [step * groups for step in (0, 1, width, width + 1)]
 
 
 def _factors(below: Tensor, right: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -112,7 +112,7 @@ def _factors(below: Tensor, right: Tensor, weight: Tensor | None) -> tuple[Tenso
 def _sums(pixels: Tensor, corner: Tensor, below: Tensor, right: Tensor, weight: Tensor | None) -> Tensor:
     batch, places, groups, points = corner.shape
     factors = torch.stack(_factors(below, right, weight), -1).reshape(-1, 4 * points)
-    rows = (corner.unsqueeze(-1) + _steps(pixels, groups)).reshape(-1, 4 * points)
+    rows = torch.stack([corner + step for step in _steps(pixels, groups)], -1).reshape(-1, 4 * points)
     sums = F.embedding_bag(rows, _rows(pixels, groups), mode="sum", per_sample_weights=factors)
     return sums.view(batch, places, -1)
 
@@ -127,7 +127,7 @@ def _products(
     rows, vectors = _rows(pixels, groups), vectors.reshape(corner.shape[:3].numel(), -1)
     if 4 * points > len(rows):  # more elements than the product has: the operation would leave some out
         vectors, points = vectors.repeat_interleave(points, 0), 1
-    wanted = (corner.unsqueeze(-1) + _steps(pixels, groups)).flatten()
+    wanted = torch.stack([corner + step for step in _steps(pixels, groups)], -1).flatten()
     start = torch.arange(0, len(wanted) + 1, 4 * points, dtype=torch.int32)
     size, empty = (len(vectors), len(rows)), rows.new_zeros(len(wanted))
     pattern = torch.sparse_csr_tensor(start, wanted, empty, size, check_invariants=False)  # a pixel may come twice
@@ -152,7 +152,7 @@ def _to_pixels(
     below, right = below.flatten()[order], right.flatten()[order]
     factors = _factors(below, right, None if weight is None else weight.flatten()[order])
     total = pixels.new_zeros(_rows(pixels, groups).shape)
-    for step, each in zip(_steps(pixels, groups).tolist(), factors, strict=True):
+    for step, each in zip(_steps(pixels, groups), factors, strict=True):
         sums = F.embedding_bag(taken, vectors, start, mode="sum", per_sample_weights=each)
         total[step:] += sums[: len(sums) - step]
     return total.view_as(pixels)

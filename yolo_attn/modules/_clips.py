@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._constants import constant
+
 
 class ClipModule(nn.Module):
     """A module whose images see one another inside `clips`, and only there.
@@ -31,8 +33,13 @@ class ClipModule(nn.Module):
         frames = [(start + t, t) for start, length in zip(starts, lengths, strict=True) for t in range(1, length)]
         if not frames:
             return None
-        later, time = torch.tensor(frames, device=x.device).unbind(1)
+        later, time = _numbers(x, *frames).unbind(1)
         return later, later - 1, time
+
+
+@constant
+def _numbers(like: Tensor, *rows: tuple[int, ...]) -> Tensor:
+    return torch.tensor(rows, device=like.device)
 
 
 class _Clips:

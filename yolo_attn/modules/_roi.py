@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._bags import in_bags
+from ._constants import constant
 from ._sampling import Sampler, at_least_float32, sample
 
 
@@ -31,9 +32,14 @@ def roi(points: Tensor, half_length: float, size: int) -> tuple[Tensor, Tensor, 
 def spread(boxes: Tensor, k: int) -> Tensor:
     """k x k points in each box (..., 4), from edge to edge: (..., k, k, 2) as (x, y), by x and then by y."""
     low, high = boxes[..., None, :2], boxes[..., None, 2:]
-    at = low + (high - low) * torch.linspace(0, 1, k, dtype=boxes.dtype, device=boxes.device)[:, None]  # ... k 2
+    at = low + (high - low) * _ramp(boxes, k)  # ... k 2
     x, y = at.unbind(-1)
     return torch.stack(torch.broadcast_tensors(x[..., :, None], y[..., None, :]), -1)
+
+
+@constant
+def _ramp(like: Tensor, k: int) -> Tensor:
+    return torch.linspace(0, 1, k, dtype=like.dtype, device=like.device)[:, None]
 
 
 def interpolate(x: Tensor, points: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ._bags import Products, Sums, framed, in_bags
+from ._constants import constant
 from ._export import is_export_safe
 
 
@@ -37,6 +38,13 @@ def divided(points: Tensor, *sizes: float) -> Tensor:
     Numbers that stem from the size of a map stay symbols in an exported graph, where a tensor of them is a constant.
     """
     return torch.stack([p / n for p, n in zip(points.unbind(-1), sizes, strict=True)], -1)
+
+
+@constant
+def centres(like: Tensor, h: int, w: int) -> Tensor:
+    """The pixels' centres (h, w, 2) as (x, y), 0 to 1 from edge to edge of the map."""
+    x, y = ((torch.arange(n, dtype=like.dtype, device=like.device) + 0.5) / n for n in (w, h))
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 
 
 def sample(x: Tensor, points: Tensor, align_corners: bool = True) -> Tensor:
@@ -142,14 +150,22 @@ def window_points(
 ) -> tuple[Tensor, Tensor]:
     """The points y and x of `sample_windows` in pixels, (B, K, h, w) each."""
     moves = at_least_float32(offset).unflatten(1, (-1, 2))
-    h, w = offset.shape[2:]
-    y, x = (
-        torch.arange(n, device=offset.device, dtype=moves.dtype) * s
-        + (torch.arange(k, device=offset.device, dtype=moves.dtype) * d - p).unsqueeze(1)
-        for n, k, s, p, d in zip((h, w), kernel_size, stride, padding, dilation, strict=True)
-    )  # kh h and kw w
-    rows, columns = y.repeat_interleave(kernel_size[1], 0)[:, :, None], x.repeat(kernel_size[0], 1)[:, None]
+    sizes = (tuple(each) for each in (kernel_size, stride, padding, dilation))
+    rows, columns = _taps(moves, tuple(offset.shape[2:]), *sizes)
     return rows + moves[:, :, 0], columns + moves[:, :, 1]
+
+
+@constant
+def _taps(
+    like: Tensor, size: tuple[int, int], kernel_size: tuple[int, int], *rest: tuple[int, int]
+) -> tuple[Tensor, ...]:
+    """Rows (K, h, 1) and columns (K, 1, w) of a convolution's taps, where nothing moves them."""
+    y, x = (
+        torch.arange(n, device=like.device, dtype=like.dtype) * s
+        + (torch.arange(k, device=like.device, dtype=like.dtype) * d - p).unsqueeze(1)
+        for n, k, s, p, d in zip(size, kernel_size, *rest, strict=True)
+    )  # kh h and kw w
+    return y.repeat_interleave(kernel_size[1], 0)[:, :, None], x.repeat(kernel_size[0], 1)[:, None]
 
 
 def gather(x: Tensor, y: Tensor, x_: Tensor) -> Tensor:

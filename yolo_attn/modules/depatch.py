@@ -16,7 +16,7 @@ from ._checks import boolean, number, one_of, positive
 from ._export import exporting
 from ._layout import as_layout
 from ._roi import spread
-from ._sampling import Sampler, at_least_float32, divided, without_autocast
+from ._sampling import Sampler, at_least_float32, centres, divided, without_autocast
 
 QUARTER = math.atanh(0.25)  # of a patch: a box of stride 2 then starts from the first pixel's centre to the last one's
 
@@ -48,10 +48,9 @@ class PointCoder(nn.Module):
         """The moved centres, also those outside the map."""
         codes = at_least_float32(codes)
         h, w = codes.shape[1:3]
-        x, y = ((torch.arange(n, dtype=codes.dtype, device=codes.device) + 0.5) / n for n in (w, h))
-        move = codes / codes.new_tensor(self.weights)
+        move = divided(codes, *self.weights)
         move = move.tanh() if self.tanh else move
-        return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1) + divided(move, w, h)
+        return centres(codes, h, w) + divided(move, w, h)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         state_dict.pop(f"{prefix}anchor", None)  # the official grid, of one size
@@ -99,7 +98,7 @@ class PointWHCoder(PointCoder):
         h, w = codes.shape[1:3]
         centre, size = self.centres(codes[..., :2]), codes[..., 2:]
         size = size if self.wh_bias is None else size + self.wh_bias
-        size = (size / codes.new_tensor(self.size_weights)).tanh()
+        size = divided(size, *self.size_weights).tanh()
         half = size + (size.relu() - size).detach() if self.reopen else size.relu()
         half = divided(half, w, h)
         return torch.cat([centre - half, centre + half], -1).clamp(0, 1)

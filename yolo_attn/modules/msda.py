@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..registry import register
 from ._checks import heads, number, positive
 from ._layout import as_layout
-from ._sampling import Sampler, at_least_float32
+from ._sampling import Sampler, at_least_float32, centres
 
 PAPER = "arXiv:2010.04159"
 
@@ -138,11 +138,9 @@ class MSDeformAttn(nn.Module):
     def attend_maps(self, maps: Sequence[Tensor]) -> Tensor:
         """Result (B, H_1 W_1, C) for the pixels of the first of L maps (B, C, H_l, W_l), at the pixels' centres."""
         first = maps[0]
-        dtype = torch.promote_types(first.dtype, torch.float32)
-        y, x = ((torch.arange(n, dtype=dtype, device=first.device) + 0.5) / n for n in first.shape[2:])
-        centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(1, -1, 1, 2)
+        where = centres(at_least_float32(first), *first.shape[2:]).reshape(1, -1, 1, 2)
         values = [self.value_proj(flatten(m)) for m in maps]
-        return self._attend(flatten(first), centres, values, [m.shape[2:] for m in maps])
+        return self._attend(flatten(first), where, values, [m.shape[2:] for m in maps])
 
     def attend(
         self,
