@@ -15,8 +15,15 @@ NARROW = 16  # channels of a head, from which on the CPU's kernel is at full spe
 LOGITS = 2**18  # that a block has at most, over images and heads, unless one row has more: 1 MiB, what a cache holds
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, dropout_p: float = 0.0) -> Tensor:
-    """Scaled dot-product attention, softmax(q k^T / sqrt(d) + bias) v.
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None = None,
+    dropout_p: float = 0.0,
+    scale: float | None = None,
+) -> Tensor:
+    """Scaled dot-product attention, softmax(scale q k^T + bias) v.
 
     Args:
         q: Queries (B, heads, Q, d). Fused kernels want the channels of each side by side in memory, those of keys and
@@ -24,15 +31,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, dropout_
         k, v: Keys and values (B, heads, N, d).
         bias: Bias of the logits that broadcasts to (B, heads, Q, N), or None.
         dropout_p: Dropout of the attention weights.
+        scale: Factor of the logits, 1 / sqrt(d) by default.
 
     Returns:
         Result (B, heads, Q, d).
     """
     d = q.shape[-1]
     if d >= NARROW or not q.is_cpu or exporting():
-        return F.scaled_dot_product_attention(q, k, v, bias, dropout_p)
+        return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)
     q, k, v = (F.pad(each, (0, NARROW - d)) for each in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=d**-0.5)[..., :d]
+    return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=d**-0.5 if scale is None else scale)[..., :d]
 
 
 def attend_by_rows(

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from ..registry import register
 from ._checks import boolean, divisible, number, positive
+from ._layout import as_layout
+from ._pieces import in_pieces
 from ._windows import Groups
 from .group_attention import GroupAttention
 
@@ -115,18 +117,21 @@ class CrossFormerBlock(nn.Module):
         self.ex_ln = nn.LayerNorm(dim) if use_extra_conv else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.permute(0, 2, 3, 1)  # B H W C, until the end
+        like, x = x, x.permute(0, 2, 3, 1).contiguous()  # B H W C, until the end
         y = self.norm1(x)
         if self.cpe is not None and self.norm_cpe is not None:
             y = y + self.norm_cpe(_on_map(self.cpe, y))
         groups = self.groups((x.shape[1], x.shape[2]))
-        real = None if self.no_mask else groups.real(x.device)
-        y = self.attn(groups.split(y), groups.group, None if real is None else real[:, None])
-        x = x + groups.join(y)
+        if in_pieces() and not (self.no_mask and groups.padded):
+            x = x + self.attn.by_pieces(y, groups.pieces)
+        else:
+            real = None if self.no_mask else groups.real(x.device)
+            y = self.attn(groups.split(y), groups.group, None if real is None else real[:, None])
+            x = x + groups.join(y)
         x = x + self.mlp(self.norm2(x))
         if self.ex_conv is not None and self.ex_ln is not None:
             x = self.ex_ln(_on_map(self.ex_conv, x))
-        return x.permute(0, 3, 1, 2)
+        return as_layout(x.permute(0, 3, 1, 2), like)
 
     def groups(self, size: tuple[int, int]) -> Groups:
         """The groups of a map of height and width `size`."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._checks import boolean, divisible, number, positive
+from ._pieces import Pieces
 
 
 class DynamicPosBias(nn.Module):
@@ -109,6 +110,14 @@ class GroupAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
+
+    def by_pieces(self, x: Tensor, pieces: Pieces) -> Tensor:
+        """Attend inside groups without padding or a mask: the result of maps, (B, H, W, C) both."""
+        qkv = self.qkv(pieces.gather(x))
+        bias = None if self.pos is None else self.pos.pairs(pieces.group).to(qkv.dtype)
+        dropout = self.attn_drop if self.training else 0.0
+        out = pieces.attend(qkv, x.shape[0], bias, self.num_heads, dropout, self.scale)
+        return self.proj_drop(pieces.scatter(self.proj(out), x.shape[0]))
 
     def forward(self, x: Tensor, group: tuple[int, int], mask: Tensor | None = None) -> Tensor:
         """Attend inside the groups.
