@@ -39,12 +39,17 @@ def images(model: Model, number: int, size: Sequence[int]) -> Tensor:
 
 def loss(model: Model, x: Tensor) -> Tensor:
     """What `yolo train` calls backward on, for images (N, C, H, W) and drawn labels; the model is in training mode."""
-    model.args, model.nc = get_cfg(), model.yaml["nc"]  # as a trainer sets them
+    return prepared(model)(labelled(model, x))[0].sum()
+
+
+def prepared(model: Model) -> Model:
+    """The model itself, as a trainer has it before the first step."""
+    model.args, model.nc = get_cfg(), model.yaml["nc"]
     model.criterion = None
-    return model.train()(_labelled(model, x))[0].sum()
+    return model.train()
 
 
-def _labelled(model: Model, x: Tensor) -> dict[str, Tensor]:
+def labelled(model: Model, x: Tensor) -> dict[str, Tensor]:
     """A batch as Ultralytics' data sets make it, with the labels of every task."""
     b, _, h, w = x.shape
     n, nc = b * OBJECTS, model.yaml["nc"]

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 FILES = [*sorted((ROOT / "yolo_attn").rglob("*.py")), *sorted((ROOT / "patches").rglob("*.py"))]
 KNOWS_ULTRALYTICS = (
     "patches/",
+    "yolo_attn/benchmarks/",
     "yolo_attn/comparison/",
     "yolo_attn/inspection/__init__.py",  # the progress bar
     "yolo_attn/viz.py",

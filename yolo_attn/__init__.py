@@ -20,6 +20,7 @@ from .registry import Spec, get, names, register
 _LATER = {
     **dict.fromkeys(("insert", "remove", "replace"), "edit"),
     **dict.fromkeys(("compare", "report"), "comparison"),
+    "bench": "benchmarks",
     **dict.fromkeys(("Finding", "preflight"), "inspection"),
 }
 __all__ = ["Spec", "__version__", "clips", "export_safe", "get", "modules", "names", "register", *_LATER]

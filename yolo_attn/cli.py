@@ -25,6 +25,8 @@ HELP = f"""yolo-attn {__version__}: attention for Ultralytics YOLOv8 as one row 
   yolo-attn report runs/compare/shapes
       The same tables and pictures again from the results; of several folders also a pooled one.
       `yolo-attn insert -h` and so on explain each argument.
+  yolo-attn bench modules=SE,DAttention imgsz=640
+      How fast are modules and models here, in how much memory? Beside the published form of each mechanism.
   yolo-attn modules
       The modules that a model YAML can name, as a Markdown table.
   yolo-attn train model=yolov8n-dattn.yaml data=shapes.yaml epochs=3 imgsz=160
@@ -124,9 +126,12 @@ def keywords(function: Callable, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 EDITS = ("insert", "replace", "remove")
-VERBS = dict.fromkeys((*EDITS, "compare", "preflight"), "name=value ...") | {"report": "FOLDER ... [out=FOLDER]"}
-TEXTS = ("model", "base", "weights", "out", "data", "pretrained", "test", "project", "name", "address")
-LISTS = ("module", "at", "models", "control", "device")
+VERBS = dict.fromkeys((*EDITS, "bench", "compare", "preflight"), "name=value ...") | {
+    "report": "FOLDER ... [out=FOLDER]"
+}
+PATHS = ("model", "base", "weights", "out", "data", "pretrained", "project", "write")
+TEXTS = (*PATHS, "test", "name", "address", "dtype")
+LISTS = ("module", "modules", "at", "models", "control", "device")
 EXAMPLES = {
     "insert": "base=yolov8n.yaml module=DAttention at=sppf",
     "replace": "base=yolov8n.yaml module=iAFF at=11",

@@ -7,12 +7,12 @@ import random
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import nan, prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from torch.backends import mha
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from ultralytics.nn.tasks import BaseModel
+
+if TYPE_CHECKING:
+    from torch.utils.benchmark import Timer
 
 Size = int | Sequence[int]  # pixels: one number, or height and width
 MIN_ROUNDS = 10
@@ -62,17 +65,29 @@ def flops(model: nn.Module, imgsz: Size) -> float:
     Returns:
         GFLOPs: 1e9 FLOPs, of which one multiply-add has 2.
     """
+    model = predicting(model)
+    image = _image(model, imgsz, batch=1)
+    return flops_of(lambda: model(image))
+
+
+def flops_of(call: Callable[[], object]) -> float:
+    """Count the FLOPs of a call, without gradients, as `flops` counts those of a prediction.
+
+    Args:
+        call: Computes something.
+
+    Returns:
+        GFLOPs.
+    """
     aten = torch.ops.aten
     more = {
         torch.ops.torchvision.deform_conv2d: _deform_conv_flops,
         aten.grid_sampler_2d: _sampling_flops,
         aten.cudnn_grid_sampler: _sampling_flops,
     }
-    model = _predicting(model)
-    image = _image(model, imgsz, batch=1)
     counter = FlopCounterMode(display=False, custom_mapping=more)
     with torch.no_grad(), _plain_attention(), counter:
-        model(image)
+        call()
     return counter.get_total_flops() / 1e9
 
 
@@ -107,7 +122,7 @@ def latency(
 
     if not models:
         raise ValueError("latency: models must hold at least one model, got none. Give a name and a model.")
-    copies = {name: _predicting(model) for name, model in models.items()}
+    copies = {name: predicting(model) for name, model in models.items()}
     image = _image(next(iter(copies.values())), imgsz, batch)
     dtype = torch.float16 if (image.is_cuda if half is None else half) else torch.float32
     image = image.uniform_(generator=torch.Generator(image.device).manual_seed(0)).to(dtype)
@@ -119,13 +134,27 @@ def latency(
         )
         for name, model in copies.items()
     }
+    with torch.inference_mode(), torch.cuda.device_of(image):  # Timer waits for the current device only
+        return in_turn(timers, seconds)
+
+
+def in_turn(timers: Mapping[str, Timer], seconds: float, least: int = MIN_ROUNDS) -> dict[str, Latency]:
+    """Time several calls in turn: each runs once in each round, in an order drawn anew; the first round doesn't count.
+
+    Args:
+        timers: The calls by name.
+        seconds: Time for all rounds.
+        least: Number of rounds that there are at least.
+
+    Returns:
+        The latency of each call.
+    """
     rounds: list[list[float]] = []
     shuffled, start = random.Random(0), time.perf_counter()
-    with torch.inference_mode(), torch.cuda.device_of(image):  # Timer waits for the current device only
-        while len(rounds) <= MIN_ROUNDS or time.perf_counter() - start < seconds:
-            order = shuffled.sample(list(timers), len(timers))
-            taken = {name: 1e3 * timers[name].timeit(1).mean for name in order}  # behind two calls that warm up
-            rounds.append([taken[name] for name in timers])
+    while len(rounds) <= least or time.perf_counter() - start < seconds:
+        order = shuffled.sample(list(timers), len(timers))
+        taken = {name: 1e3 * timers[name].timeit(1).mean for name in order}  # behind two calls that warm up
+        rounds.append([taken[name] for name in timers])
     ms = np.array(rounds[1:])
     low, median, high = np.percentile(ms, (25, 50, 75), axis=0)
     ratio = np.median(ms / ms[:, :1], axis=0)
@@ -161,7 +190,7 @@ def peak_mib(device: torch.device | str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (MIB if sys.platform == "darwin" else 1024)
 
 
-def _predicting(model: nn.Module) -> Any:
+def predicting(model: nn.Module) -> Any:
     """A copy of a model as it predicts, in float32: in eval mode, and fused where it is Ultralytics'."""
     model = copy.deepcopy(model).float().eval()  # older releases fuse in float32 only
     if isinstance(model, BaseModel):

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 CHANNEL_RULES = ("same", "out", "fuse", "wrap")
@@ -53,7 +54,7 @@ class Spec:
         """The importable name, which a YAML row may use too."""
         return f"{self.cls.__module__}.{self.cls.__qualname__}"
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
         """Constructor parameters in order, without self."""
         return dict(inspect.signature(self.cls).parameters)

@@ -146,9 +146,17 @@ def save_latency(folder: Path, latency: Mapping[str, Mapping[str, Any]]) -> None
 
 def replace_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
+    replace_bytes(path, text.replace("\n", os.linesep).encode())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _whole_rows(path: Path) -> str:

@@ -84,7 +84,7 @@ def subject(
             example = {"imgsz": 640, "batch": 16, "opset": 17}[name]
             raise ValueError(f"{name}: a whole number from 1 is needed, got {value!r}. Write {name}={example}.")
     given = dict(model) if isinstance(model, Mapping) else _file(model)
-    return Subject(given, imgsz, batch, _device(device), opset)
+    return Subject(given, imgsz, batch, one_device(device), opset)
 
 
 def _name(row: Any) -> str:
@@ -112,7 +112,7 @@ def _file(model: str | os.PathLike) -> Path:
     raise FileNotFoundError(f"model: there is no checkpoint {model}, and none is downloaded.{near}")
 
 
-def _device(device: str | int | None) -> torch.device:
+def one_device(device: str | int | None) -> torch.device:
     """One device; by default the GPU that Ultralytics would take, or the CPU."""
     asked = str(device).lower() if device is not None else "0" if torch.cuda.is_available() else "cpu"
     name = f"cuda:{asked}" if asked.isdigit() else asked

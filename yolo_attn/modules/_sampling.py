@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from ._bags import Products, Sums, framed, in_bags
 from ._export import is_export_safe
 
 
@@ -68,6 +69,44 @@ def sample_pixels(x: Tensor, points: Tensor) -> Tensor:
     return sample(x, torch.stack([(2 * y + 1) / h - 1, (2 * x_ + 1) / w - 1], -1), align_corners=False)
 
 
+class Sampler:
+    """Sums of bilinear samples of the same maps, at one set of points after another; outside a map is zero.
+
+    Args:
+        x: Maps (B, C, H, W).
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = at_least_float32(x)
+        self.pixels = framed(self.x) if in_bags(x) else None
+
+    def __call__(self, y: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Sums of P samples for each of N places.
+
+        Args:
+            y, x: Positions (B, N, g, P) in pixels: 0 is the centre of the first one. Each of g groups of channels has
+                points of its own.
+            weight: Weights (B, N, g, P) of the samples, 1 by default.
+
+        Returns:
+            Sums (B, N, C), in float32 at least.
+        """
+        y, x = y.to(self.x.dtype), x.to(self.x.dtype)
+        weight = None if weight is None else weight.to(self.x.dtype)
+        if self.pixels is not None:
+            return Sums.apply(self.pixels, y, x, weight)
+        maps = rearrange(self.x, "b (g c) h w -> (b g) c h w", g=y.shape[2])
+        samples = sample_pixels(maps, rearrange([y, x], "yx b n g p -> (b g) n p yx"))
+        if weight is not None:
+            samples = samples * rearrange(weight, "b n g p -> (b g) 1 n p")
+        return rearrange(samples.sum(-1), "(b g) c n -> b n (g c)", g=y.shape[2])
+
+    def products(self, y: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
+        """Scalar products (B, N, g, P) of vectors (B, N, C) with the samples; in bags only."""
+        dtype = self.x.dtype
+        return Products.apply(self.pixels, y.to(dtype), x.to(dtype), vectors.to(dtype))
+
+
 def sample_windows(
     x: Tensor,
     offset: Tensor,
@@ -86,16 +125,23 @@ def sample_windows(
     Returns:
         Samples (B, C, K, h, w) in the type of x.
     """
-    moves = rearrange(at_least_float32(offset), "b (k yx) h w -> b k h w yx", yx=2)
+    y, x_ = window_points(offset, kernel_size, stride, padding, dilation)
+    return sample_pixels(x, torch.stack([y, x_], -1).flatten(1, 2)).unflatten(2, y.shape[1:3])
+
+
+def window_points(
+    offset: Tensor, kernel_size: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """The points y and x of `sample_windows` in pixels, (B, K, h, w) each."""
+    moves = at_least_float32(offset).unflatten(1, (-1, 2))
     h, w = offset.shape[2:]
-    y, x_ = (
-        torch.arange(n, device=x.device, dtype=moves.dtype) * s
-        + (torch.arange(k, device=x.device, dtype=moves.dtype) * d - p).unsqueeze(1)
+    y, x = (
+        torch.arange(n, device=offset.device, dtype=moves.dtype) * s
+        + (torch.arange(k, device=offset.device, dtype=moves.dtype) * d - p).unsqueeze(1)
         for n, k, s, p, d in zip((h, w), kernel_size, stride, padding, dilation, strict=True)
     )  # kh h and kw w
-    grid = torch.stack(torch.broadcast_tensors(y[:, None, :, None], x_[None, :, None, :]), -1)  # kh kw h w 2
-    points = grid.flatten(0, 1) + moves
-    return sample_pixels(x, points.flatten(1, 2)).unflatten(2, (moves.shape[1], h))
+    rows, columns = y.repeat_interleave(kernel_size[1], 0)[:, :, None], x.repeat(kernel_size[0], 1)[:, None]
+    return rows + moves[:, :, 0], columns + moves[:, :, 1]
 
 
 def gather(x: Tensor, y: Tensor, x_: Tensor) -> Tensor:

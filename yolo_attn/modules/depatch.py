@@ -16,7 +16,7 @@ from ..registry import register
 from ._checks import boolean, number, one_of, positive
 from ._export import exporting
 from ._roi import spread
-from ._sampling import at_least_float32, divided, sample
+from ._sampling import Sampler, at_least_float32, divided
 
 QUARTER = math.atanh(0.25)  # of a patch: a box of stride 2 then starts from the first pixel's centre to the last one's
 
@@ -218,10 +218,9 @@ class DePatch(nn.Module):
         """
         size = size or [(n + self.stride - 1) // self.stride for n in x.shape[2:]]
         boxes = self.box_coder(self._codes(x, size))
-        points = spread(boxes, self.patch_pixel)
-        points = rearrange(2 * points.flip(-1) - 1, "b h w kx ky yx -> b h (w kx ky) yx")
-        k = self.patch_pixel
-        samples = rearrange(sample(x, points, align_corners=False), "b c h (w p) -> b h w (p c)", p=k * k)
+        at_x, at_y = spread(boxes, self.patch_pixel).flatten(1, 4)[:, :, None, None].unbind(-1)
+        samples = Sampler(x)(at_y * x.shape[2] - 0.5, at_x * x.shape[3] - 0.5).to(x.dtype)  # b (h w kx ky) c
+        samples = rearrange(samples, "b (h w p) c -> b h w (p c)", h=boxes.shape[1], w=boxes.shape[2])
         return self.norm(self.output_proj(samples)).permute(0, 3, 1, 2), boxes
 
     def _codes(self, x: Tensor, size: Sequence[int]) -> Tensor:

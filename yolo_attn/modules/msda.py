@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..registry import register
 from ._checks import heads, number, positive
-from ._sampling import at_least_float32, divided, sample
+from ._sampling import Sampler, at_least_float32
 
 PAPER = "arXiv:2010.04159"
 
@@ -30,15 +30,26 @@ def multi_scale_deformable_attention(
     Returns:
         Result (B, N, heads d) in the type of value.
     """
-    maps = value.split([h * w for h, w in shapes], 1)
-    out = value.new_zeros(())
+    points = []
+    for each, (h, w) in zip(at_least_float32(locations).unbind(3), shapes, strict=True):
+        x, y = each.unbind(-1)
+        points.append((x * w - 0.5, y * h - 0.5))
+    values = value.flatten(2).split([h * w for h, w in shapes], 1)
+    return _over_maps(values, shapes, points, weights.unbind(3))
+
+
+def _over_maps(
+    values: Sequence[Tensor],
+    shapes: Sequence[Sequence[int]],
+    points: Sequence[Sequence[Tensor]],
+    weights: Sequence[Tensor],
+) -> Tensor:
+    """The same of a value (B, H_l W_l, C), x and y in pixels, and weights, (B, N, heads, P) each, for each map."""
+    out = values[0].new_zeros(())
     # one map at a time: the samples of all at once would be L times as much memory
-    for flat, (h, _), points, weight in zip(maps, shapes, locations.unbind(3), weights.unbind(3), strict=True):
-        level = rearrange(flat, "b (h w) n c -> (b n) c h w", h=h)
-        grid = rearrange(2 * at_least_float32(points) - 1, "b q n p xy -> (b n) q p xy")
-        samples = sample(level, grid.flip(-1), align_corners=False)  # (B heads) d N P
-        out = out + (samples * rearrange(weight, "b q n p -> (b n) 1 q p")).sum(-1)
-    return rearrange(out, "(b n) c q -> b q (n c)", n=value.shape[2])
+    for value, (h, _), (x, y), weight in zip(values, shapes, points, weights, strict=True):
+        out = out + Sampler(rearrange(value, "b (h w) c -> b c h w", h=h))(y, x, weight)
+    return out.to(values[0].dtype)
 
 
 @register(paper=PAPER, channels="fuse", tiny=(8, 2, 3, (6, 8)), licence="Apache-2.0")
@@ -125,12 +136,12 @@ class MSDeformAttn(nn.Module):
 
     def attend_maps(self, maps: Sequence[Tensor]) -> Tensor:
         """Result (B, H_1 W_1, C) for the pixels of the first of L maps (B, C, H_l, W_l), at the pixels' centres."""
-        value = torch.cat([flatten(m) for m in maps], 1)
         first = maps[0]
         dtype = torch.promote_types(first.dtype, torch.float32)
         y, x = ((torch.arange(n, dtype=dtype, device=first.device) + 0.5) / n for n in first.shape[2:])
         centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(1, -1, 1, 2)
-        return self.attend(flatten(first), centres, value, [m.shape[2:] for m in maps])
+        values = [self.value_proj(flatten(m)) for m in maps]
+        return self._attend(flatten(first), centres, values, [m.shape[2:] for m in maps])
 
     def attend(
         self,
@@ -159,6 +170,12 @@ class MSDeformAttn(nn.Module):
         value = self.value_proj(value)
         if mask is not None:
             value = value.masked_fill(mask[..., None], 0)
+        return self._attend(query, reference_points, value.split([h * w for h, w in shapes], 1), shapes)
+
+    def _attend(
+        self, query: Tensor, reference_points: Tensor, values: Sequence[Tensor], shapes: Sequence[Sequence[int]]
+    ) -> Tensor:
+        """`attend` with the projected value of each map (B, H_l W_l, C)."""
         offsets = rearrange(
             at_least_float32(self.sampling_offsets(query)),
             "b q (n l p xy) -> b q n l p xy",
@@ -168,22 +185,21 @@ class MSDeformAttn(nn.Module):
         )
         weights = rearrange(self.attention_weights(query), "b q (n lp) -> b q n lp", n=self.num_heads).softmax(-1)
         reference = reference_points[:, :, None, :, None]  # B N 1 L 1 2|4
-        if reference.shape[-1] == 2:  # offsets are in pixels of the map
-            moves = [divided(o, w, h) for o, (h, w) in zip(offsets.unbind(3), shapes, strict=True)]
-            offsets = torch.stack(moves, 3)
-        elif reference.shape[-1] == 4:  # the last point of the star is on the edge of the box
-            offsets = offsets * reference[..., 2:] / (2 * self.num_points)
-        else:
+        if reference.shape[-1] not in (2, 4):
             raise ValueError(
                 f"{type(self).__name__}: reference_points must be (x, y) or (x, y, w, h), got {reference.shape[-1]} "
                 "numbers. Give 2 or 4."
             )
-        out = multi_scale_deformable_attention(
-            rearrange(value, "b s (n c) -> b s n c", n=self.num_heads),
-            shapes,
-            reference[..., :2] + offsets,
-            rearrange(weights, "b q n (l p) -> b q n l p", l=len(shapes)),
-        )
+        points = []
+        for level, (h, w) in enumerate(shapes):
+            x, y, *box = reference.select(3, level if reference.shape[3] > 1 else 0).unbind(-1)
+            dx, dy = offsets.select(3, level).unbind(-1)
+            if box:  # the last point of the star is on the edge of the box; otherwise a move is in pixels
+                width, height = (n * side / (2 * self.num_points) for n, side in zip((w, h), box, strict=True))
+                dx, dy = dx * width, dy * height
+            points.append((x * w - 0.5 + dx, y * h - 0.5 + dy))
+        weights = rearrange(weights, "b q n (l p) -> l b q n p", l=len(shapes))
+        out = _over_maps(values, shapes, points, weights.unbind(0))
         return self.output_proj(out)
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..registry import register
 from ._checks import number, positive
 from ._clips import ClipModule
-from ._sampling import at_least_float32, sample_windows
+from ._sampling import Sampler, window_points
 from .dat import LayerScale
 
 Pair = int | Sequence[int]
@@ -44,9 +46,15 @@ def deformable_correlation(
     c, _, *kernel = weight.shape
     clip = frames.shape[2]
     before = _flat(torch.cat([frames[:, :, :1], frames[:, :, :-1]], 2))
-    factors = rearrange(weight.expand(c, clip, *kernel), "c t kh kw -> t c (kh kw)").repeat(len(frames), 1, 1)
-    points = _window(_flat(frames), _flat(offset), kernel, stride, padding, dilation)
-    return rearrange(_correlate(points, before, factors, groups), "(b t) k h w -> b k t h w", t=clip)
+    factors = rearrange(weight.expand(c, clip, *kernel), "c t kh kw -> t (kh kw) c").repeat(len(frames), 1, 1)
+    window = Window(_flat(frames), _flat(offset), kernel, stride, padding, dilation)
+    before = _places(before)
+
+    def product(tap: int) -> Tensor:
+        return _correlate(window(tap), before, factors[:, tap], groups)
+
+    products = torch.stack([recomputed(product, tap) for tap in range(window.taps)], -1)
+    return rearrange(products, "(b t) (h w) g k -> b (g k) t h w", t=clip, h=frames.shape[3])
 
 
 def deformable_aggregation(
@@ -70,9 +78,14 @@ def deformable_aggregation(
     Returns:
         Sums (B, groups C, T, H, W), in float32 at least.
     """
-    points = _window(_flat(frames), _flat(offset), _pair(kernel_size), stride, padding, dilation)
-    out = _aggregate(points, _flat(weight), groups)
-    return rearrange(out, "(b t) c h w -> b c t h w", t=frames.shape[2])
+    window = Window(_flat(frames), _flat(offset), _pair(kernel_size), stride, padding, dilation)
+    weights = rearrange(weight, "b (g k) t h w -> k (b t) (h w) g 1", g=groups)
+
+    def part(tap: int) -> Tensor:
+        return window(tap).unsqueeze(2) * weights[tap]
+
+    total = reduce(torch.add, (recomputed(part, tap) for tap in range(window.taps)))
+    return rearrange(total, "(b t) (h w) g c -> b (g c) t h w", t=frames.shape[2], h=frames.shape[3])
 
 
 class Correlation(nn.Module):
@@ -87,10 +100,10 @@ class Correlation(nn.Module):
         super().__init__()
         self.register_buffer("weight", torch.full((dim, num_frames, kernel_size, kernel_size), 1 / dim))
 
-    def forward(self, points: Tensor, before: Tensor, time: Tensor) -> Tensor:
-        """Weights (N, K K, H, W) from windows (N, C, K K, H, W), the frames before theirs, and their time (N)."""
+    def forward(self, time: Tensor) -> Tensor:
+        """The weight (N, K K, C) of frames with these numbers in their clips (N)."""
         weight = self.weight[:, time.clamp(max=self.weight.shape[1] - 1)]
-        return _correlate(points, before, rearrange(weight, "c n kh kw -> n c (kh kw)"))
+        return rearrange(weight, "c n kh kw -> n (kh kw) c")
 
 
 @register(paper="arXiv:2206.06931", identity=True, licence="none")
@@ -151,8 +164,18 @@ class SIFA(ClipModule):
         frame, before = x[later], x[earlier]
         gate = (frame - before).sigmoid() * frame + frame
         padding = (self.dilation * (self.kernel_size - 1) + 1) // 2
-        points = _window(frame, self.conv_offset(gate), _pair(self.kernel_size), 1, padding, self.dilation)
-        gathered = self.scale(_aggregate(points, self.def_cor(points, before, time)))
+        window = Window(frame, self.conv_offset(gate), _pair(self.kernel_size), 1, padding, self.dilation)
+        factors, before = self.def_cor(time), _places(before)
+
+        def part(tap: int) -> Tensor:
+            samples = window(tap)
+            return samples * _correlate(samples, before, factors[:, tap])
+
+        if window.in_bags and bool((factors == factors[:, :1]).all()):  # as in all published weights
+            total = window.sums(window.products(before * factors[:, :1]))
+        else:
+            total = reduce(torch.add, (recomputed(part, tap) for tap in range(window.taps)))
+        gathered = self.scale(rearrange(total, "n (h w) c -> n c h w", h=x.shape[2]))
         limit = torch.finfo(x.dtype).max / 2  # grows with the cube of x, in half precision to infinity from 40 or so
         return x.index_add(0, earlier, gathered.clamp(-limit, limit).to(x.dtype))
 
@@ -167,30 +190,59 @@ class SIFA(ClipModule):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _window(
-    frames: Tensor, offset: Tensor, kernel_size: Sequence[int], stride: Pair, padding: Pair, dilation: Pair
-) -> Tensor:
-    """The deformed windows (N, C, K K, H, W) of all pixels of frames (N, C, H, W), sampled once."""
-    if offset.shape[1] != 2 * kernel_size[0] * kernel_size[1]:
-        raise ValueError(
-            f"SIFA: offset must have {2 * kernel_size[0] * kernel_size[1]} channels, y and x for each point of the "
-            f"window, got {offset.shape[1]}."
-        )
-    size = [_pair(each) for each in (stride, padding, dilation)]
-    return sample_windows(at_least_float32(frames), offset, kernel_size, *size)
+class Window:
+    """The deformed windows of all pixels of frames (N, C, H, W), one tap at a time: all of them are K K times the
+    frames."""
+
+    def __init__(
+        self,
+        frames: Tensor,
+        offset: Tensor,
+        kernel_size: Sequence[int],
+        stride: Pair,
+        padding: Pair,
+        dilation: Pair,
+    ) -> None:
+        self.taps = kernel_size[0] * kernel_size[1]
+        if offset.shape[1] != 2 * self.taps:
+            raise ValueError(
+                f"SIFA: offset must have {2 * self.taps} channels, y and x for each point of the window, got "
+                f"{offset.shape[1]}."
+            )
+        y, x = window_points(offset, kernel_size, *map(_pair, (stride, padding, dilation)))
+        self.y, self.x = (rearrange(each, "n k h w -> n (h w) 1 k").contiguous() for each in (y, x))
+        self.sampler = Sampler(frames)
+        self.in_bags = self.sampler.pixels is not None
+
+    def __call__(self, tap: int) -> Tensor:
+        """Samples (N, H W, C), in float32 at least."""
+        return self.sampler(self.y[..., tap : tap + 1], self.x[..., tap : tap + 1])
+
+    def products(self, vectors: Tensor) -> Tensor:
+        """Scalar products (N, H W, 1, K K) of vectors (N, H W, C) with the samples of all taps; in bags only."""
+        return self.sampler.products(self.y, self.x, vectors)
+
+    def sums(self, weights: Tensor) -> Tensor:
+        """Sums (N, H W, C) over the samples of all taps with weights (N, H W, 1, K K)."""
+        return self.sampler(self.y, self.x, weights)
 
 
-def _correlate(points: Tensor, before: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
-    """Sums (N, groups K K, H, W) over channels of windows (N, C, K K, H, W) times pixels (N, C, H, W) and weights
-    (N, C, K K)."""
-    products = points * before.unsqueeze(2) * weight[..., None, None]
-    return products.unflatten(1, (groups, -1)).sum(2).flatten(1, 2)
+def recomputed(part: Callable[[int], Tensor], tap: int) -> Tensor:
+    """A tap's part, which is computed again in the backward: kept until then, the samples of all would be in memory."""
+    if torch.is_grad_enabled():
+        return checkpoint(part, tap, use_reentrant=False, preserve_rng_state=False)
+    return part(tap)
 
 
-def _aggregate(points: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
-    """Sums (N, groups C, H, W) over windows (N, C, K K, H, W) with weights (N, groups K K, H, W)."""
-    weight = weight.unflatten(1, (groups, -1)).unsqueeze(2)
-    return (points.unsqueeze(1) * weight).sum(3).flatten(1, 2)
+def _correlate(samples: Tensor, before: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
+    """Sums (N, H W, groups) over channels of samples (N, H W, C) times pixels (N, H W, C) and weights (N, C)."""
+    products = samples * (before * weight.unsqueeze(1))
+    return products.unflatten(2, (groups, -1)).sum(3)
+
+
+def _places(maps: Tensor) -> Tensor:
+    """Maps (N, C, H, W) as (N, H W, C)."""
+    return rearrange(maps, "n c h w -> n (h w) c").contiguous()
 
 
 def _flat(clips: Tensor) -> Tensor:

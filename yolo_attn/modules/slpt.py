@@ -231,7 +231,7 @@ class SparseLocalPatch(nn.Module):
 
     def _write_back(self, x: Tensor, tokens: Tensor, points: Tensor) -> Tensor:
         """Attention from pixels to the tokens of points."""
-        q = rearrange(self.proj_q(x), "b (n c) h w -> b n (h w) c", n=self.num_heads)
+        q = rearrange(self.proj_q(x), "b (n c) h w -> b n (h w) c", n=self.num_heads).contiguous()  # or no fast kernel
         k, v = rearrange(self.proj_kv(tokens), "b k (two n c) -> two b n k c", two=2, n=self.num_heads)
         out = F.scaled_dot_product_attention(q, k, v, self._nearness(x, points).to(q.dtype))
         return self.proj_out(rearrange(out, "b n (h w) c -> b (n c) h w", h=x.shape[2]))
@@ -242,7 +242,9 @@ class SparseLocalPatch(nn.Module):
             (torch.arange(n, dtype=points.dtype, device=x.device) - (n - 1) / 2) / max(n - 1, 1) + 0.5
             for n in x.shape[2:]
         )  # 0 to 1; one pixel is at 0.5
-        pixels = torch.stack(torch.meshgrid(x_, y, indexing="xy"), -1).reshape(1, -1, 1, 2)
-        squared = (pixels - points[:, None]).square().sum(-1)[:, None]
         sharpness = (-2 * at_least_float32(self.log_radius)).exp() / 2
-        return -(sharpness * squared).clamp(max=1e4)  # finite in half precision
+        far_x, far_y = (
+            sharpness * (n[:, None] - p[:, None]).square() for n, p in zip((x_, y), points.unbind(-1), strict=True)
+        )  # b w k and b h k
+        logits = (-far_y[:, None, :, None] - far_x[:, None, None]).flatten(2, 3)
+        return logits.clamp(min=-1e4)  # finite in half precision

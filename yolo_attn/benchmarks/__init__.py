@@ -1,0 +1,102 @@
+"""Benchmarks of modules and models on this machine: `yolo-attn bench`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def bench(
+    modules: str | Sequence[Any] | None = None,
+    imgsz: int = 640,
+    device: str | int | None = None,
+    batch: int = 1,
+    dtype: str = "float32",
+    seconds: float = 1.0,
+    threads: int = 1,
+    models: str | Sequence[str] | None = None,
+    project: str = "runs/bench",
+    name: str | None = None,
+    write: str | None = None,
+) -> list[dict[str, Any]]:
+    """Measure modules at the maps of yolov8n, and whole models: time, memory, FLOPs, and ratios to the published forms.
+
+    Without `modules` and `models` it measures all modules, all packaged detectors, and the import of the plugin. A
+    published form computes the same from the same parameters as the authors' code does, in the same rounds. Results lie
+    in project/name: bench.csv, bench.md and bench.png, time against the size of the map.
+
+    Args:
+        modules: Modules by name (SE,DAttention), or with the arguments of a row: "[SE, [DAttention, {pe: table}]]".
+        imgsz: Height and width of the images in pixels, a multiple of 32.
+        device: cpu or the number of a GPU; by default the first GPU if there is one.
+        batch: Number of images.
+        dtype: float32, or bfloat16 or float16 by autocast.
+        seconds: Time of each measurement, which has at least 5 rounds.
+        threads: CPU threads.
+        models: Model YAMLs, measured beside yolov8n: yolov8n-dattn.yaml,yolov8n-se.yaml.
+        project: Folder of benchmarks.
+        name: Folder of this one in it, by default that of device and dtype; a number is added if there is one already.
+        write: A Markdown file that gets bench.md too.
+
+    Returns:
+        One row per module and map, and one per model: the columns of bench.csv.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError: If an argument is not possible, before anything runs.
+    """
+    given = {k: v for k, v in locals().items() if v is not None}
+    from . import cases as chosen
+    from . import models as whole
+    from .run import run, save
+    from .timing import Setting
+
+    on = Setting(_device(device), _one_of("dtype", dtype), _positive("seconds", seconds, float), *(
+        _positive(key, value, int) for key, value in (("threads", threads), ("batch", batch), ("imgsz", imgsz))
+    ))  # fmt: skip
+    if imgsz % 32:
+        raise ValueError(f"imgsz: a multiple of 32 is needed, got {imgsz}. Write imgsz={imgsz // 32 * 32 + 32}.")
+    if write is not None and not Path(write).absolute().parent.is_dir():
+        raise FileNotFoundError(f"write: there is no folder {Path(write).parent}. Make it, or give another file.")
+    everything = modules is None and models is None
+    todo = chosen.cases(modules) if everything or modules is not None else []
+    names = whole.named(models) if everything or models is not None else []
+    result = run(todo, names, on, with_import=everything)
+    save(result, Path(project, name or f"{on.device.type}-{dtype}"), _command(given), Path(write) if write else None)
+    return result.rows
+
+
+def _device(device: str | int | None) -> Any:
+    from ..inspection.subject import one_device
+
+    return one_device(device)
+
+
+def _one_of(key: str, value: str) -> str:
+    if value not in DTYPES:
+        raise ValueError(f"{key}: one of {', '.join(DTYPES)} is needed, got {value!r}. Write {key}=float32.")
+    return value
+
+
+def _positive(key: str, value: Any, kind: type) -> Any:
+    allowed = (int,) if kind is int else (int, float)
+    if isinstance(value, bool) or not isinstance(value, allowed) or not 0 < value < float("inf"):
+        what = "whole number from 1" if kind is int else "number above 0"
+        raise ValueError(f"{key}: a {what} is needed, got {value!r}. Write {key}=1.")
+    return value
+
+
+def _command(given: dict[str, Any]) -> str:
+    """The command line of a call."""
+    defaults = {"imgsz": 640, "batch": 1, "dtype": "float32", "seconds": 1.0, "threads": 1, "project": "runs/bench"}
+    parts = [f"{key}={_plain(value)}" for key, value in given.items() if defaults.get(key) != value]
+    return shlex.join(["yolo-attn", "bench", *parts])
+
+
+def _plain(value: Any) -> str:
+    """A value as it is written on a command line."""
+    simple = isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value)
+    return ",".join(value) if simple else str(value)
