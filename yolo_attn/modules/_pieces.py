@@ -14,6 +14,8 @@ from ._attention import attend
 from ._constants import constant
 from ._export import exporting
 
+LOGITS = 2**20  # that a block of groups has at most on a CPU, unless one group has more: memory is used again then
+
 
 @dataclass(frozen=True)
 class Run:
@@ -82,17 +84,17 @@ class Pieces:
             Result (B H W, C), in the same order.
         """
         runs = self.runs()
-        counts = [batch * y.blocks * y.groups * x.blocks * x.groups for y, x in runs]
-        shapes = [(y.members, x.members) for y, x in runs]
+        sizes = [batch * y.blocks * y.groups * y.members * x.blocks * x.groups * x.members for y, x in runs]
         if bias is not None:
             bias = bias.unflatten(2, self.group).unflatten(1, self.group)
         out = []
-        for some, (h, w) in zip(
-            qkv.split([n * h * w for n, (h, w) in zip(counts, shapes, strict=True)]), shapes, strict=True
-        ):
-            q, k, v = rearrange(some, "(g m) (three n c) -> three g n m c", m=h * w, three=3, n=num_heads)
+        for (y, x), groups in zip(runs, qkv.split(sizes), strict=True):
+            h, w = y.members, x.members
             part = None if bias is None else bias[:, :h, :w, :h, :w].flatten(3).flatten(1, 2)[None]
-            out.append(rearrange(attend(q, k, v, part, dropout_p, scale), "g n m c -> (g m) (n c)"))
+            at_once = max(LOGITS // (num_heads * h * w * h * w), 1) * h * w if qkv.is_cpu else len(qkv)
+            for some in groups.split(at_once):
+                q, k, v = rearrange(some, "(g m) (three n c) -> three g n m c", m=h * w, three=3, n=num_heads)
+                out.append(rearrange(attend(q, k, v, part, dropout_p, scale), "g n m c -> (g m) (n c)"))
         return torch.cat(out)
 
 
