@@ -79,10 +79,7 @@ def test_an_untrained_model_in_half_precision() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_models(name: str) -> None:
     """A false alarm on a model of this package."""
-    limits = {"export": "deform_conv2d"}
-    found = findings(name.replace("yolov8", "yolov8n"), imgsz=128)
-    assert [f for f in found if limits.get(f.check, "-") not in f.what] == []
-    assert bool(found) == bool(re.search("dcn|deformconv", name))
+    assert findings(name.replace("yolov8", "yolov8n"), imgsz=128) == []
 
 
 def test_sizes_that_are_rounded() -> None:

@@ -93,6 +93,15 @@ def test_any_layout_in_memory(name: str) -> None:
             torch.testing.assert_close(module(*other), want, **TOLERANCE[torch.float32])
 
 
+@each_module
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_layout_is_kept(name: str, layout: torch.memory_format) -> None:
+    """The rows behind a module would convert its maps, or run in a slower layout than the rows before it."""
+    module, x = build(name), [t.contiguous(memory_format=layout) for t in inputs(name)]
+    with as_clip(module):
+        assert module(*x).is_contiguous(memory_format=layout)
+
+
 @pytest.mark.parametrize("name", [n for n in NAMES if output_shape(n, 1, (6, 8)) == inputs(n, (6, 8), 1)[0].shape])
 def test_identity_at_the_start(name: str) -> None:
     """A pretrained detector with the module in residual mode would not detect what it did."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ..registry import register
 from ._checks import boolean, divisible, number, positive
+from ._layout import as_layout
 from ._norm import LenientSequential, batch_norm
 from ._sampling import at_least_float32, gathers, sample_windows
 
@@ -151,7 +152,7 @@ class DeformConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         offset, mask = self.offsets(x)
         y = deform_conv2d(x, offset, self.conv.weight, None, mask, *self.window)
-        return self.act(batch_norm(self.bn, y))
+        return self.act(batch_norm(self.bn, as_layout(y, x)))
 
     def offsets(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Where the taps go: offset (B, 2 g K, h, w) and mask (B, g K, h, w), as deform_conv2d takes them."""

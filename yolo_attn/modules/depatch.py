@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ..registry import register
 from ._checks import boolean, number, one_of, positive
 from ._export import exporting
+from ._layout import as_layout
 from ._roi import spread
 from ._sampling import Sampler, at_least_float32, divided
 
@@ -221,7 +222,7 @@ class DePatch(nn.Module):
         at_x, at_y = spread(boxes, self.patch_pixel).flatten(1, 4)[:, :, None, None].unbind(-1)
         samples = Sampler(x)(at_y * x.shape[2] - 0.5, at_x * x.shape[3] - 0.5).to(x.dtype)  # b (h w kx ky) c
         samples = rearrange(samples, "b (h w p) c -> b h w (p c)", h=boxes.shape[1], w=boxes.shape[2])
-        return self.norm(self.output_proj(samples)).permute(0, 3, 1, 2), boxes
+        return as_layout(self.norm(self.output_proj(samples)).permute(0, 3, 1, 2), x), boxes
 
     def _codes(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Four numbers per patch (B, h, w, 4), in the parameters' own precision: they become coordinates."""

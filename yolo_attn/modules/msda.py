@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..registry import register
 from ._checks import heads, number, positive
+from ._layout import as_layout
 from ._sampling import Sampler, at_least_float32
 
 PAPER = "arXiv:2010.04159"
@@ -121,7 +122,7 @@ class MSDeformAttn(nn.Module):
 
     def forward(self, x: Tensor | Sequence[Tensor], *others: Tensor) -> Tensor:
         maps = self.project(x, *others)
-        return rearrange(self.attend_maps(maps), "b (h w) c -> b c h w", h=maps[0].shape[2])
+        return as_layout(rearrange(self.attend_maps(maps), "b (h w) c -> b c h w", h=maps[0].shape[2]), maps[0])
 
     def project(self, x: Tensor | Sequence[Tensor], *others: Tensor) -> list[Tensor]:
         """The inputs of a forward as L maps of C channels."""
@@ -258,7 +259,7 @@ class DeformableTransformerEncoderLayer(nn.Module):
         y = self.norm1(flatten(maps[0]) + self.dropout1(self.self_attn.attend_maps(maps)))
         hidden = self.dropout2(self.activation(self.linear1(y)))
         y = self.norm2(y + self.dropout3(self.linear2(hidden)))
-        return rearrange(y, "b (h w) c -> b c h w", h=maps[0].shape[2])
+        return as_layout(rearrange(y, "b (h w) c -> b c h w", h=maps[0].shape[2]), maps[0])
 
 
 def flatten(x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from ..registry import register
 from ._checks import number, positive
 from ._clips import ClipModule
+from ._layout import as_layout
 from ._sampling import Sampler, window_points
 from .dat import LayerScale
 
@@ -177,7 +178,7 @@ class SIFA(ClipModule):
             total = reduce(torch.add, (recomputed(part, tap) for tap in range(window.taps)))
         gathered = self.scale(rearrange(total, "n (h w) c -> n c h w", h=x.shape[2]))
         limit = torch.finfo(x.dtype).max / 2  # grows with the cube of x, in half precision to infinity from 40 or so
-        return x.index_add(0, earlier, gathered.clamp(-limit, limit).to(x.dtype))
+        return as_layout(x.index_add(0, earlier, gathered.clamp(-limit, limit).to(x.dtype)), x)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Official weights are those of a 1 x 3 x 3 convolution, while Ultralytics lays out models with 2-d ones only,

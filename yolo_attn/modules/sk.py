@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class SK(nn.Module):
         self.projections = nn.ModuleList(nn.Conv2d(hidden, dim, 1) for _ in steps)
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = torch.stack([conv(x) for conv in self.convs], 1)  # B P C H W
-        shown = self.compress(maps.sum(1).mean((2, 3), keepdim=True))  # B hidden 1 1
+        maps = [conv(x) for conv in self.convs]
+        shown = self.compress(reduce(torch.add, maps).mean((2, 3), keepdim=True))  # B hidden 1 1
         choice = torch.stack([projection(shown) for projection in self.projections], 1).softmax(1)  # B P C 1 1
-        return (maps * choice).sum(1)
+        return reduce(torch.add, (y * weight for y, weight in zip(maps, choice.unbind(1), strict=True)))

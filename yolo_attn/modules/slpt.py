@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ..registry import register
 from ._checks import boolean, divisible, number, one_of, positive
+from ._layout import as_layout
 from ._roi import lattice, patch_tokens, roi
 from ._sampling import at_least_float32
 
@@ -234,7 +235,7 @@ class SparseLocalPatch(nn.Module):
         q = rearrange(self.proj_q(x), "b (n c) h w -> b n (h w) c", n=self.num_heads).contiguous()  # or no fast kernel
         k, v = rearrange(self.proj_kv(tokens), "b k (two n c) -> two b n k c", two=2, n=self.num_heads)
         out = F.scaled_dot_product_attention(q, k, v, self._nearness(x, points).to(q.dtype))
-        return self.proj_out(rearrange(out, "b n (h w) c -> b (n c) h w", h=x.shape[2]))
+        return self.proj_out(as_layout(rearrange(out, "b n (h w) c -> b (n c) h w", h=x.shape[2]), x))
 
     def _nearness(self, x: Tensor, points: Tensor) -> Tensor:
         """Bias (B, 1, H W, K) of the attention logits: a Gaussian of the distance, -d^2 / (2 radius^2)."""
