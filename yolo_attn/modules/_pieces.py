@@ -132,7 +132,7 @@ def _order(like: Tensor, batch: int, pieces: Pieces) -> tuple[Tensor, ...]:
         y = _positions(like, rows, gh, pieces.interval)[:, None, :, None] * w
         parts.append((image + y + _positions(like, columns, gw, pieces.interval)[:, None]).flatten())
     order = torch.cat(parts)
-    return order, order.argsort()
+    return order.int(), order.argsort().int()  # half the memory, as long as they are kept
 
 
 class _Reorder(torch.autograd.Function):
