@@ -7,11 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from yolo_attn.modules import CrossFormerBlock, LocalAttention, ShiftWindowAttention, _attention, _pieces
+from yolo_attn.modules import CrossFormerBlock, LocalAttention, ShiftWindowAttention, _attention, _blocks, _pieces
 from yolo_attn.modules._attention import attend
 from yolo_attn.modules._windows import Groups
 
 from .conftest import TOLERANCE
+from .test_attention import Largest
 from .tiny import generic
 
 CUTS = [
@@ -87,6 +88,26 @@ def test_blocks_of_groups_do_not_show(module: nn.Module, monkeypatch: pytest.Mon
     want = run()
     monkeypatch.setattr(_pieces, "LOGITS", 2 * 16**2 * 3)
     torch.testing.assert_close(run(), want, **TOLERANCE[torch.float64])
+
+
+@pytest.mark.parametrize("module", [
+    ShiftWindowAttention(16, 2, 4), CrossFormerBlock(16, 2, 4, use_extra_conv=True), CrossFormerBlock(16, 2, 40)
+], ids=["ShiftWindowAttention", "CrossFormerBlock", "one group"])  # fmt: skip
+def test_blocks_of_rows_do_not_show(module: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A validation on a CPU would have other results than a training, or images and pixels in another order."""
+    module, x = generic(module).double(), torch.randn(3, 16, 13, 10, dtype=torch.float64)
+    want = module(x)
+    monkeypatch.setattr(_blocks, "NUMBERS", 3 * 16 * 130 * 2)  # two images, or 195 pixels of the MLP
+    with torch.no_grad():
+        torch.testing.assert_close(module(x), want, **TOLERANCE[torch.float64])
+
+
+def test_blocks_of_rows_hold_memory() -> None:
+    """A validation on a CPU would wait for memory, here of 4 images and of the MLP of all their pixels."""
+    module, x = CrossFormerBlock(16, 2, mlp_ratio=32), torch.randn(4, 16, 96, 64)
+    with torch.no_grad(), Largest() as seen:
+        module(x)
+    assert seen.most == x.numel()
 
 
 @pytest.mark.parametrize("width", [8, 32])

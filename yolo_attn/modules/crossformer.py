@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ..registry import register
+from ._blocks import by_blocks
 from ._checks import boolean, divisible, number, positive
 from ._layout import as_layout
 from ._pieces import in_pieces
@@ -98,7 +99,7 @@ class CrossFormerBlock(nn.Module):
         self.group_size, self.interval, self.long_distance = group_size, interval, long_distance
         self.split_padding, self.no_mask, self.adaptive_interval = split_padding, no_mask, adaptive_interval
         self.detection = detection
-        hidden = int(dim * mlp_ratio)
+        self.hidden = hidden = int(dim * mlp_ratio)
         self.norm1 = nn.LayerNorm(dim)
         self.attn = GroupAttention(dim, num_heads, qkv_bias, qk_scale, not use_cpe, attn_drop, drop, pos_dim)
         self.cpe = nn.Conv2d(dim, dim, 3, padding=1, groups=dim) if use_cpe else None
@@ -123,12 +124,14 @@ class CrossFormerBlock(nn.Module):
             y = y + self.norm_cpe(_on_map(self.cpe, y))
         groups = self.groups((x.shape[1], x.shape[2]))
         if in_pieces() and not (self.no_mask and groups.padded):
-            x = x + self.attn.by_pieces(y, groups.pieces)
+            pieces = groups.pieces
+            x = x + by_blocks(lambda some: self.attn.by_pieces(some, pieces), y, 3 * y[:1].numel())
         else:
             real = None if self.no_mask else groups.real(x.device)
             y = self.attn(groups.split(y), groups.group, None if real is None else real[:, None])
             x = x + groups.join(y)
-        x = x + self.mlp(self.norm2(x))
+        pixels = x.flatten(0, 2)
+        x = by_blocks(lambda some: some + self.mlp(self.norm2(some)), pixels, self.hidden).view(x.shape)
         if self.ex_conv is not None and self.ex_ln is not None:
             x = self.ex_ln(_on_map(self.ex_conv, x))
         return as_layout(x.permute(0, 3, 1, 2), like)

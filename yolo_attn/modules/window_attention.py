@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register
+from ._blocks import by_blocks
 from ._checks import heads, number, pair, positive
 from ._layout import as_layout
 from ._pieces import Pieces, in_pieces
@@ -70,7 +71,11 @@ class LocalAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         windows = Groups((x.shape[2], x.shape[3]), self.window_size, shift=self.shift_size)
         by_pixel = x.permute(0, 2, 3, 1)
-        out = self._by_pieces(by_pixel, windows.pieces) if in_pieces() else self._padded(by_pixel, windows)
+        if in_pieces():
+            pieces = windows.pieces
+            out = by_blocks(lambda some: self._by_pieces(some, pieces), by_pixel, 3 * x[:1].numel())
+        else:
+            out = self._padded(by_pixel, windows)
         return as_layout(self.proj_drop(out).permute(0, 3, 1, 2), x)
 
     def _by_pieces(self, x: Tensor, pieces: Pieces) -> Tensor:
