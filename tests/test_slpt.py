@@ -111,16 +111,23 @@ def test_points_learn_from_a_loss_on_the_map() -> None:
 
 def test_near_pixels_attend_to_a_point() -> None:
     """The learned radius would have no effect, or the wrong one."""
-    module = SparseLocalPatch(8, 4, 3, num_heads=2)  # 2 x 2 points
-    x = torch.randn(1, 8, 8, 8)
-    points = lattice(4)[None]
-    nearness = module._nearness(x, points)[0, 0].unflatten(0, (8, 8))
-    assert nearness.argmax(-1).tolist() == [[0] * 4 + [1] * 4] * 4 + [[2] * 4 + [3] * 4] * 4
-    with torch.no_grad():
-        module.log_radius.add_(1)
-        assert (module._nearness(x, points) >= nearness.flatten(0, 1)[None]).all()
-        module.log_radius.fill_(-20)
-    assert module._nearness(x, points).half().isfinite().all() and module.half()(x.half()).isfinite().all()
+    torch.manual_seed(0)
+    module, x = generic(SparseLocalPatch(8, 4, 3, num_heads=2)), torch.randn(1, 8, 8, 8)  # 2 x 2 points
+    torch.nn.init.zeros_(module.proj_q.weight)
+    torch.nn.init.zeros_(module.proj_q.bias)
+    tokens, points = torch.randn(1, 4, 4), lattice(4)[None]
+
+    def written(log_radius: float) -> torch.Tensor:
+        with torch.no_grad():
+            module.log_radius.fill_(log_radius)
+            return module._write_back(x, tokens, points)
+
+    quarters = written(-20)  # each pixel has the token of the nearest point, and nothing of the others
+    assert quarters.isfinite().all()
+    for y, x_ in ((0, 0), (0, 4), (4, 0), (4, 4)):
+        assert quarters[:, :, y : y + 4, x_ : x_ + 4].flatten(2).std(-1).max() < 1e-6 < quarters.std((2, 3)).min()
+    assert written(20).std((2, 3)).max() < 1e-6 < written(0).std((2, 3)).max() < quarters.std((2, 3)).max()
+    assert module.half()(x.half()).isfinite().all()
 
 
 def test_tokens_to_start_from() -> None:

@@ -31,7 +31,7 @@ def attend(
         k, v: Keys and values (B, heads, N, d).
         bias: Bias of the logits that broadcasts to (B, heads, Q, N), or None.
         dropout_p: Dropout of the attention weights.
-        scale: Factor of the logits, 1 / sqrt(d) by default.
+        scale: Factor of the logits; d ** -0.5 by default.
 
     Returns:
         Result (B, heads, Q, d).
@@ -45,8 +45,9 @@ def attend(
         return (v.transpose(-2, -1) @ weights.transpose(-2, -1)).transpose(-2, -1)  # long rows: twice as fast
     if d >= NARROW or not q.is_cpu or exporting():
         return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)
+    scale = d**-0.5 if scale is None else scale
     q, k, v = (F.pad(each, (0, NARROW - d)) for each in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=d**-0.5 if scale is None else scale)[..., :d]
+    return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)[..., :d]
 
 
 def _without_kernel(q: Tensor, bias: Tensor) -> bool:

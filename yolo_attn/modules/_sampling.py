@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -21,6 +23,12 @@ def gathers(x: Tensor) -> bool:
 def at_least_float32(x: Tensor) -> Tensor:
     """Half precision as float32, anything wider as it is: coordinates need more than 11 bits."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """A block in which autocast, that of the device of x, leaves all types as they are."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def divided(points: Tensor, *sizes: float) -> Tensor:

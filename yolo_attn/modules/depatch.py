@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from ._checks import boolean, number, one_of, positive
 from ._export import exporting
 from ._layout import as_layout
 from ._roi import spread
-from ._sampling import Sampler, at_least_float32, divided
+from ._sampling import Sampler, at_least_float32, divided, without_autocast
 
 QUARTER = math.atanh(0.25)  # of a patch: a box of stride 2 then starts from the first pixel's centre to the last one's
 
@@ -226,8 +225,7 @@ class DePatch(nn.Module):
 
     def _codes(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Four numbers per patch (B, h, w, 4), in the parameters' own precision: they become coordinates."""
-        kind = x.device.type
-        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+        with without_autocast(x):
             patches = self.patch_embed(x.to(self.patch_embed.proj.weight.dtype), size)
             return self.offset_predictor(self.act(patches))
 

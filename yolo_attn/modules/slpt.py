@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register
+from ._attention import attend
 from ._checks import boolean, divisible, number, one_of, positive
+from ._constants import constant
 from ._layout import as_layout
 from ._roi import lattice, patch_tokens, roi
-from ._sampling import at_least_float32
+from ._sampling import at_least_float32, without_autocast
 
 MOST_POINTS = 65_536
+SHARPEST = 1e8  # one over the square of the radius: far below a pixel
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
@@ -231,21 +234,27 @@ class SparseLocalPatch(nn.Module):
         return self._write_back(x, tokens, points[-1]), torch.stack(points, 1)
 
     def _write_back(self, x: Tensor, tokens: Tensor, points: Tensor) -> Tensor:
-        """Attention from pixels to the tokens of points."""
-        q = rearrange(self.proj_q(x), "b (n c) h w -> b n (h w) c", n=self.num_heads).contiguous()  # or no fast kernel
+        """Attention from pixels to the tokens of points. Its logits fall with the distance d, by d^2 / (2 radius^2).
+
+        Of d^2 = p^2 - 2 p c + c^2, softmax does not see p^2, and the rest is a scalar product: positions are three more
+        channels of queries and keys, in place of a bias for every pair.
+        """
+        q = rearrange(self.proj_q(x), "b (n c) h w -> b n (h w) c", n=self.num_heads)
         k, v = rearrange(self.proj_kv(tokens), "b k (two n c) -> two b n k c", two=2, n=self.num_heads)
-        out = F.scaled_dot_product_attention(q, k, v, self._nearness(x, points).to(q.dtype))
+        with without_autocast(x):  # positions need more than 11 bits
+            pixels, centres = _positions(points, *x.shape[2:]), points - 0.5
+            sharpness = (-2 * at_least_float32(self.log_radius)).exp().clamp(max=SHARPEST) / 2
+            places = sharpness * torch.cat([2 * centres, -centres.square().sum(-1, keepdim=True)], -1)  # B K 3
+            wide = at_least_float32(q) * q.shape[-1] ** -0.5
+            queries = torch.cat([wide, pixels.expand(*q.shape[:2], -1, -1)], -1)
+            keys = torch.cat([at_least_float32(k), places[:, None].expand(-1, self.num_heads, -1, -1)], -1)
+            out = attend(queries, keys, F.pad(at_least_float32(v), (0, 3)), scale=1.0)[..., :-3].to(v.dtype)
         return self.proj_out(as_layout(rearrange(out, "b n (h w) c -> b (n c) h w", h=x.shape[2]), x))
 
-    def _nearness(self, x: Tensor, points: Tensor) -> Tensor:
-        """Bias (B, 1, H W, K) of the attention logits: a Gaussian of the distance, -d^2 / (2 radius^2)."""
-        y, x_ = (
-            (torch.arange(n, dtype=points.dtype, device=x.device) - (n - 1) / 2) / max(n - 1, 1) + 0.5
-            for n in x.shape[2:]
-        )  # 0 to 1; one pixel is at 0.5
-        sharpness = (-2 * at_least_float32(self.log_radius)).exp() / 2
-        far_x, far_y = (
-            sharpness * (n[:, None] - p[:, None]).square() for n, p in zip((x_, y), points.unbind(-1), strict=True)
-        )  # b w k and b h k
-        logits = (-far_y[:, None, :, None] - far_x[:, None, None]).flatten(2, 3)
-        return logits.clamp(min=-1e4)  # finite in half precision
+
+@constant
+def _positions(like: Tensor, h: int, w: int) -> Tensor:
+    """Pixels (h w, 3) as (x, y, 1), -0.5 to 0.5 from the first one's centre to the last one's; one pixel is at 0."""
+    x, y = ((torch.arange(n, dtype=like.dtype, device=like.device) - (n - 1) / 2) / max(n - 1, 1) for n in (w, h))
+    x, y = torch.meshgrid(x, y, indexing="xy")
+    return torch.stack([x, y, torch.ones_like(x)], -1).flatten(0, 1)
