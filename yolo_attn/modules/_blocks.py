@@ -25,7 +25,7 @@ def by_blocks(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Te
     Returns:
         Result (N, ...).
     """
-    n = max(NUMBERS // width, 1)
+    n = max(NUMBERS // max(width, 1), 1)  # no image has no width
     if torch.is_grad_enabled() or exporting() or torch.compiler.is_compiling() or not x.is_cpu or len(x) <= n:
         return function(x)
     return torch.cat([function(some) for some in x.split(n)])
