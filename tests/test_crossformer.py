@@ -6,7 +6,7 @@ import pytest
 import torch
 from yolo_attn.patches import host
 
-from yolo_attn.modules import CrossFormerBlock, CrossFormerStage, CrossScaleEmbed
+from yolo_attn.modules import CrossFormerBlock, CrossFormerStage, CrossScaleEmbed, crossformer
 from yolo_attn.modules.group_attention import DynamicPosBias, GroupAttention
 
 from .conftest import TOLERANCE
@@ -21,18 +21,25 @@ def random_block(**options) -> CrossFormerBlock:
     return generic(CrossFormerBlock(**{"dim": 48, "num_heads": 2, "mlp_ratio": 0.5} | options))
 
 
+@pytest.fixture(params=[True, False], ids=["pieces", "padded"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups of the shapes at hand, or whole ones with padding and masks, as in graphs."""
+    monkeypatch.setattr(crossformer, "in_pieces", lambda: request.param)
+
+
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("options", [
     {}, {"long_distance": True, "group_size": 2}, {"split_padding": True}, {"no_mask": True, "split_padding": True},
     {"long_distance": True, "adaptive_interval": True}, {"adaptive_interval": True},
     {"long_distance": True, "adaptive_interval": True, "detection": True}, {"group_size": 5, "detection": True},
-    {"group_size": 5, "long_distance": True}, {"qk_scale": 0.7, "qkv_bias": False, "no_mask": True},
+    {"group_size": 5, "long_distance": True}, {"qk_scale": 0.7, "qkv_bias": False},
     {"use_cpe": True}, {"use_extra_conv": True}, {"long_distance": True, "group_size": 2, "no_mask": True},
 ], ids=lambda options: "-".join(options) or "default")  # fmt: skip
 @pytest.mark.parametrize("size", [(4, 7), (7, 4), (1, 2)], ids=str)
 def test_every_option_of_the_block(options: dict, size: tuple[int, int]) -> None:
     """An option would group, pad or mask other positions than it says, on a map that is wide, high or thin."""
     module = random_block(**{"group_size": 3, "interval": 2} | options).double()
-    x = torch.randn(1, 48, *size, dtype=torch.float64)
+    x = torch.randn(2, 48, *size, dtype=torch.float64)
     torch.testing.assert_close(module(x), REFERENCES["CrossFormerBlock"](module, x), **TOLERANCE[torch.float64])
 
 
@@ -69,6 +76,7 @@ def test_groups_of_padding_only(dtype: torch.dtype, monkeypatch) -> None:
         return (q @ k.transpose(-1, -2) * (scale or q.shape[-1] ** -0.5) + bias).softmax(-1) @ v
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", plain)
+    monkeypatch.setattr(crossformer, "in_pieces", lambda: False)
     module = random_block(group_size=2, interval=4, long_distance=True)  # 3 x 3 positions in 8 x 8
     x = torch.randn(1, 48, 3, 3)
     want = module(x)

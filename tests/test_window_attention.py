@@ -5,13 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 
-from yolo_attn.modules import LocalAttention, ShiftWindowAttention
+from yolo_attn.modules import LocalAttention, ShiftWindowAttention, window_attention
 
 from .conftest import TOLERANCE
 from .reference import REFERENCES
 from .tiny import generic
 
 
+@pytest.fixture(params=[True, False], ids=["pieces", "padded"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of the shapes at hand, or whole ones with padding and masks, as in graphs."""
+    monkeypatch.setattr(window_attention, "in_pieces", lambda: request.param)
+
+
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("size", [(8, 8), (16, 8), (4, 4), (9, 7), (3, 10), (2, 3), (1, 1)], ids=str)
 @pytest.mark.parametrize("window, shift", [(4, 0), ((3, 5), 0), (4, 2), (4, 1), (4, 3), ((3, 5), 2)], ids=str)
 def test_who_attends_to_whom(window, shift: int, size: tuple[int, int]) -> None:
@@ -19,10 +26,11 @@ def test_who_attends_to_whom(window, shift: int, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     module = ShiftWindowAttention(8, 2, window, shift) if shift else LocalAttention(8, 2, window)
     module = generic(module).double()
-    x = torch.randn(1, 8, *size, dtype=torch.float64)
+    x = torch.randn(2, 8, *size, dtype=torch.float64)
     torch.testing.assert_close(module(x), REFERENCES[type(module).__name__](module, x), **TOLERANCE[torch.float64])
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("shift", [0, 1, 2])
 def test_masks_hold_whatever_the_logits(shift: int, dtype: torch.dtype) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ._export import exporting
+from ._pieces import Pieces
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ class Groups:
     def padded(self) -> bool:
         """Whether to pad; what is being exported always is, by no row where none is needed, to suit other sizes too."""
         return exporting() or any(self.padding)
+
+    @property
+    def pieces(self) -> Pieces:
+        """The same groups without padding; with a shift, members from opposite ends of the map in groups apart."""
+        left, _, top, _ = self.padding
+        before = top + -self.shift % self.group[0], left + -self.shift % self.group[1]
+        return Pieces(self.size, self.group, self.interval, before)
 
     def split(self, x: Tensor) -> Tensor:
         """Maps (B, H, W, C), padded with zeros, as groups (B, groups, gh gw, C); members in the order of the map."""

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from ..registry import register
 from ._checks import one_of, positive
+from ._export import exporting
+from ._layout import as_layout
 from ._norm import LenientSequential
 
 NORMS = ("bn", "ln", "pre_ln", "none")
@@ -19,7 +21,7 @@ class MapLayerNorm(nn.LayerNorm):
     """LayerNorm over the channels of a map (B, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return as_layout(super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), x)
 
 
 @register(paper="arXiv:2108.00154", channels="out", stride="stride", tiny=(8, 16), stands_for="Conv", licence="MIT")
@@ -84,7 +86,8 @@ class CrossScaleEmbed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.norm_first:
             x = self.norm(x)
-        h, w = x.shape[2:]
-        x = F.pad(x, (0, -w % self.stride, 0, -h % self.stride))
+        below, right = (-n % self.stride for n in x.shape[2:])
+        if exporting() or below or right:
+            x = F.pad(x, (0, right, 0, below))
         x = torch.cat([proj(x) for proj in self.projs], 1)
         return x if self.norm_first else self.norm(x)

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ..registry import register
+from ._blocks import by_blocks
 from ._checks import boolean, divisible, number, positive
+from ._layout import as_layout
+from ._pieces import in_pieces
 from ._windows import Groups
 from .group_attention import GroupAttention
 
@@ -96,7 +99,7 @@ class CrossFormerBlock(nn.Module):
         self.group_size, self.interval, self.long_distance = group_size, interval, long_distance
         self.split_padding, self.no_mask, self.adaptive_interval = split_padding, no_mask, adaptive_interval
         self.detection = detection
-        hidden = int(dim * mlp_ratio)
+        self.hidden = hidden = int(dim * mlp_ratio)
         self.norm1 = nn.LayerNorm(dim)
         self.attn = GroupAttention(dim, num_heads, qkv_bias, qk_scale, not use_cpe, attn_drop, drop, pos_dim)
         self.cpe = nn.Conv2d(dim, dim, 3, padding=1, groups=dim) if use_cpe else None
@@ -115,18 +118,23 @@ class CrossFormerBlock(nn.Module):
         self.ex_ln = nn.LayerNorm(dim) if use_extra_conv else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.permute(0, 2, 3, 1)  # B H W C, until the end
+        like, x = x, x.permute(0, 2, 3, 1).contiguous()  # B H W C, until the end
         y = self.norm1(x)
         if self.cpe is not None and self.norm_cpe is not None:
             y = y + self.norm_cpe(_on_map(self.cpe, y))
         groups = self.groups((x.shape[1], x.shape[2]))
-        real = None if self.no_mask else groups.real(x.device)
-        y = self.attn(groups.split(y), groups.group, None if real is None else real[:, None])
-        x = x + groups.join(y)
-        x = x + self.mlp(self.norm2(x))
+        if in_pieces() and not (self.no_mask and groups.padded):
+            pieces = groups.pieces
+            x = x + by_blocks(lambda some: self.attn.by_pieces(some, pieces), y, 3 * y[:1].numel())
+        else:
+            real = None if self.no_mask else groups.real(x.device)
+            y = self.attn(groups.split(y), groups.group, None if real is None else real[:, None])
+            x = x + groups.join(y)
+        pixels = x.flatten(0, 2)
+        x = by_blocks(lambda some: some + self.mlp(self.norm2(some)), pixels, self.hidden).view(x.shape)
         if self.ex_conv is not None and self.ex_ln is not None:
             x = self.ex_ln(_on_map(self.ex_conv, x))
-        return x.permute(0, 3, 1, 2)
+        return as_layout(x.permute(0, 3, 1, 2), like)
 
     def groups(self, size: tuple[int, int]) -> Groups:
         """The groups of a map of height and width `size`."""

@@ -8,6 +8,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._checks import boolean, divisible, number, positive
+from ._constants import constant
+from ._pieces import Pieces
+
+
+@constant
+def _offsets(like: Tensor, h: int, w: int) -> tuple[Tensor, ...]:
+    """All offsets (2h-1, 2w-1, 2) in a group, and which of their rows and columns each query has for each key."""
+    offsets = [torch.arange(1 - n, n, dtype=like.dtype, device=like.device) for n in (h, w)]
+    members = [torch.arange(n, device=like.device) for n in (h, w)]
+    dy, dx = (m[:, None] - m + len(m) - 1 for m in members)
+    return torch.stack(torch.meshgrid(*offsets, indexing="ij"), -1), dy[:, None, :, None], dx[None, :, None, :]
 
 
 class DynamicPosBias(nn.Module):
@@ -49,12 +60,9 @@ class DynamicPosBias(nn.Module):
 
     def pairs(self, group: tuple[int, int]) -> Tensor:
         """The bias (heads, gh gw, gh gw) between all members, queries first, of a group of gh x gw."""
-        weight = self.pos_proj.weight
-        offsets = [torch.arange(1 - n, n, dtype=weight.dtype, device=weight.device) for n in group]
-        table = self(torch.stack(torch.meshgrid(*offsets, indexing="ij"), -1))  # 2gh-1 2gw-1 heads
-        members = [torch.arange(n, device=weight.device) for n in group]
-        dy, dx = (m[:, None] - m + len(m) - 1 for m in members)  # row of the table by query and key
-        return rearrange(table[dy[:, None, :, None], dx[None, :, None, :]], "y x ky kx n -> n (y x) (ky kx)")
+        offsets, dy, dx = _offsets(self.pos_proj.weight, *group)
+        table = self(offsets)  # 2gh-1 2gw-1 heads
+        return rearrange(table[dy, dx], "y x ky kx n -> n (y x) (ky kx)")
 
 
 class GroupAttention(nn.Module):
@@ -109,6 +117,14 @@ class GroupAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
+
+    def by_pieces(self, x: Tensor, pieces: Pieces) -> Tensor:
+        """Attend inside groups without padding or a mask: the result of maps, (B, H, W, C) both."""
+        qkv = self.qkv(pieces.gather(x))
+        bias = None if self.pos is None else self.pos.pairs(pieces.group).to(qkv.dtype)
+        dropout = self.attn_drop if self.training else 0.0
+        out = pieces.attend(qkv, x.shape[0], bias, self.num_heads, dropout, self.scale)
+        return self.proj_drop(pieces.scatter(self.proj(out), x.shape[0]))
 
     def forward(self, x: Tensor, group: tuple[int, int], mask: Tensor | None = None) -> Tensor:
         """Attend inside the groups.

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register
+from ._blocks import by_blocks
 from ._checks import heads, number, pair, positive
+from ._layout import as_layout
+from ._pieces import Pieces, in_pieces
 from ._windows import Groups
 
 
@@ -67,20 +70,40 @@ class LocalAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         windows = Groups((x.shape[2], x.shape[3]), self.window_size, shift=self.shift_size)
-        qkv = windows.split(self.proj_qkv(x.permute(0, 2, 3, 1)))
+        by_pixel = x.permute(0, 2, 3, 1)
+        if in_pieces():
+            pieces = windows.pieces
+            out = by_blocks(lambda some: self._by_pieces(some, pieces), by_pixel, 3 * x[:1].numel())
+        else:
+            out = self._padded(by_pixel, windows)
+        return as_layout(self.proj_drop(out).permute(0, 3, 1, 2), x)
+
+    def _by_pieces(self, x: Tensor, pieces: Pieces) -> Tensor:
+        """The result of maps, (B, H, W, C) both."""
+        qkv = self.proj_qkv(pieces.gather(x))
+        bias = self._table().to(qkv.dtype)
+        out = pieces.attend(qkv, x.shape[0], bias, self.num_heads, self.attn_drop if self.training else 0.0)
+        return pieces.scatter(self.proj_out(out), x.shape[0])
+
+    def _padded(self, x: Tensor, windows: Groups) -> Tensor:
+        """The same for a graph that is to suit any size."""
+        qkv = windows.split(self.proj_qkv(x))
         # windows stand beside the heads, so that one bias serves all images
         q, k, v = rearrange(qkv, "b g k (three n c) -> three b (g n) k c", three=3, n=self.num_heads)
         bias = self._bias(windows, qkv.shape[1]).to(q.dtype)
         out = F.scaled_dot_product_attention(q, k, v, bias, self.attn_drop if self.training else 0.0)
         out = windows.join(rearrange(out, "b (g n) k c -> b g k (n c)", n=self.num_heads))
-        return self.proj_drop(self.proj_out(out)).permute(0, 3, 1, 2)
+        return self.proj_out(out)
+
+    def _table(self) -> Tensor:
+        """Bias (heads, N, N) of the logits in a window, queries first."""
+        return self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
 
     def _bias(self, windows: Groups, count: int) -> Tensor:
         """Bias (windows heads, N, N) of the attention logits, minus infinity where a pair must not meet."""
-        table = self.relative_position_bias_table
-        bias = rearrange(table[self.relative_position_index], "q k n -> n q k").expand(count, -1, -1, -1)
+        bias = self._table().expand(count, -1, -1, -1)
         if windows.padded or windows.shift:
-            region = self._regions(windows, table.device)
+            region = self._regions(windows, bias.device)
             bias = bias.masked_fill((region[:, :, None] != region[:, None])[:, None], float("-inf"))
         return bias.flatten(0, 1)
 
