@@ -2,7 +2,7 @@
 
 `python -m tests.long_run MODEL DATA OUT`; OUT gets a JSON with how often each size came, and every 25 iterations the
 iteration, the resident memory of the process in MiB and the number of tensors that Python knows; and this number again
-after each of ten sizes that had not come before.
+after each of many sizes that had not come before.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import gc
 import json
 import sys
 from contextlib import ExitStack, suppress
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ultralytics.engine.trainer import BaseTrainer
 
 from yolo_attn import clips
 from yolo_attn.modules._clips import clip_modules
+from yolo_attn.modules._constants import KEPT
 
 ITERATIONS, EVERY = 1000, 25
 
@@ -54,8 +56,8 @@ def main(model: str, data: str, out: str) -> None:
         if done % EVERY == 0:
             notes.append((done, process.memory_info().rss / 2**20, tensors()))
         if done == ITERATIONS:
-            for side in range(128, 448, 32):
-                trainer.model(torch.zeros(2, 3, 32, side))
+            for size in islice(product(range(32, 320, 32), range(128, 448, 32)), 2 * KEPT + 10):
+                trainer.model(torch.zeros(2, 3, *size))
                 others.append(tensors())
             raise Enough
 

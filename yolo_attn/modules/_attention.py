@@ -78,9 +78,11 @@ def attend_by_rows(
     def some(queries: Tensor, rows: Tensor) -> Tensor:
         return attend(queries, k, v, bias(rows), dropout_p)
 
+    if exporting():  # the number of blocks would be fixed in a graph
+        return some(q, rows)
     width = q.shape[2] // rows.shape[1]
     n = max(LOGITS // max(q.shape[0] * q.shape[1] * width * k.shape[2], 1), 1)
-    if exporting() or n >= rows.shape[1]:  # the number of blocks would be fixed in a graph
+    if n >= rows.shape[1]:
         return some(q, rows)
     blocks = zip(q.split(n * width, 2), rows.split(n, 1), strict=True)
     if torch.is_grad_enabled():
