@@ -45,11 +45,12 @@ def loss(model: Model, x: Tensor) -> Tensor:
 def prepared(model: Model) -> Model:
     """The model itself, as a trainer has it before the first step."""
     model.args, model.nc = get_cfg(), model.yaml["nc"]
-    model.criterion = None
+    if hasattr(model, "criterion"):  # that of other classes
+        del model.criterion
     return model.train()
 
 
-def labelled(model: Model, x: Tensor) -> dict[str, Tensor]:
+def labelled(model: Model, x: Tensor) -> dict[str, Any]:
     """A batch as Ultralytics' data sets make it, with the labels of every task."""
     b, _, h, w = x.shape
     n, nc = b * OBJECTS, model.yaml["nc"]
@@ -72,7 +73,7 @@ def labelled(model: Model, x: Tensor) -> dict[str, Tensor]:
         "depth": 1 + torch.rand(b, 1, h, w, generator=drawn),
         "txt_feats": torch.randn(b, nc, TEXT, generator=drawn),
     }
-    return {"img": x, **{name: value.to(x.device) for name, value in batch.items()}}
+    return {"img": x, "resized_shape": [(h, w)] * b, **{name: value.to(x.device) for name, value in batch.items()}}
 
 
 @contextmanager

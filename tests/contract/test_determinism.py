@@ -15,7 +15,7 @@ from yolo_attn import export_safe
 from ..conftest import TOLERANCE
 from ..tiny import NAMES, as_clip, build, each_module, inputs
 
-SAMPLING = ("grid_sampler", "deform_conv2d")
+SAMPLING = ("grid_sampler", "deform_conv2d", "embedding_bag")
 
 
 class Operations(TorchDispatchMode):

@@ -16,7 +16,7 @@ def test_loss(name: str) -> None:
     with rehearsal.quiet():
         model = host.build(d)
         model.task = host.task_of(d)
-        loss = rehearsal.loss(model, rehearsal.images(model, 2, (128, 128)))
+        loss = rehearsal.loss(model, rehearsal.images(model, 3, (128, 128)))  # 8.4.0 takes two images' masks for a pair
     loss.backward()
     assert loss.isfinite()
     assert [k for k, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
