@@ -222,7 +222,7 @@ def test_checkpoints_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_pa
     """A broken file would end in a traceback; or a package that a checkpoint names be installed from anywhere."""
     (tmp_path / "cut.pt").write_text("cut")
     (found,) = findings(tmp_path / "cut.pt")
-    assert (found.level, found.check) == ("error", "model") and "whole one" in found.do
+    assert (found.level, found.check) == ("error", "model") and "whole checkpoint" in found.do
     (tmp_path / "gone_package.py").write_text("class Gone: pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     import gone_package
