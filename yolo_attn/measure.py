@@ -23,6 +23,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from ultralytics.nn.tasks import BaseModel
 
+from .modules._export import plain
+
 if TYPE_CHECKING:
     from torch.utils.benchmark import Timer
 
@@ -86,7 +88,7 @@ def flops_of(call: Callable[[], object]) -> float:
         aten.cudnn_grid_sampler: _sampling_flops,
     }
     counter = FlopCounterMode(display=False, custom_mapping=more)
-    with torch.no_grad(), _plain_attention(), counter:
+    with torch.no_grad(), _plain_attention(), plain(), counter:
         call()
     return counter.get_total_flops() / 1e9
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
-from ._export import exporting
+from ._blocks import recomputed
+from ._export import exporting, step_by_step
 
 NARROW = 16  # channels of a head, from which on the CPU's kernel is at full speed: with 8 it takes 1.3 times as long
 LOGITS = 2**18  # that a block has at most, over images and heads, unless one row has more: 1 MiB, what a cache holds
@@ -43,7 +43,7 @@ def attend(
         if d >= NARROW:
             return weights @ v
         return (v.transpose(-2, -1) @ weights.transpose(-2, -1)).transpose(-2, -1)  # long rows: twice as fast
-    if d >= NARROW or not q.is_cpu or exporting():
+    if d >= NARROW or not q.is_cpu or not step_by_step():
         return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)
     scale = d**-0.5 if scale is None else scale
     q, k, v = (F.pad(each, (0, NARROW - d)) for each in (q, k, v))
@@ -52,7 +52,7 @@ def attend(
 
 def _without_kernel(q: Tensor, bias: Tensor) -> bool:
     """Whether PyTorch has no fused kernel; what it does then looks for rows that are masked as a whole, too."""
-    if exporting() or torch.compiler.is_compiling() or not torch.is_grad_enabled():
+    if not step_by_step() or not torch.is_grad_enabled():
         return False
     return q.is_cpu and q.dtype in (torch.float32, torch.float64) and bias.requires_grad
 
@@ -85,7 +85,4 @@ def attend_by_rows(
     if n >= rows.shape[1]:
         return some(q, rows)
     blocks = zip(q.split(n * width, 2), rows.split(n, 1), strict=True)
-    if torch.is_grad_enabled():
-        random = dropout_p > 0
-        return torch.cat([checkpoint(some, *b, use_reentrant=False, preserve_rng_state=random) for b in blocks], 2)
-    return torch.cat([some(*block) for block in blocks], 2)
+    return torch.cat([recomputed(some, *block, random=dropout_p > 0) for block in blocks], 2)

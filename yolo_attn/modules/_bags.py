@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ._export import exporting, is_export_safe
+from ._export import is_export_safe, step_by_step
 
 MARGIN = 2  # pixels of zero around a map: out there all is flat, so that a point needs no mask
 
@@ -21,8 +21,7 @@ def in_bags(x: Tensor) -> bool:
 
     A compiler fuses grid_sample by itself, and a graph for other runtimes is to hold what they know.
     """
-    plain = x.is_cpu and x.numel() > 0 and not is_export_safe()
-    return plain and not exporting() and not torch.compiler.is_compiling()
+    return x.is_cpu and x.numel() > 0 and not is_export_safe() and step_by_step()
 
 
 def framed(x: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from ._export import exporting
+from ._export import step_by_step
 
 NUMBERS = 2**18  # that a block makes on the way, unless one row makes more: 1 MiB, what a cache holds
 
@@ -26,6 +27,19 @@ def by_blocks(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Te
         Result (N, ...).
     """
     n = max(NUMBERS // max(width, 1), 1)  # no image has no width
-    if torch.is_grad_enabled() or exporting() or torch.compiler.is_compiling() or not x.is_cpu or len(x) <= n:
+    if torch.is_grad_enabled() or not step_by_step() or not x.is_cpu or len(x) <= n:
         return function(x)
     return torch.cat([function(some) for some in x.split(n)])
+
+
+def recomputed(function: Callable[..., Tensor], *args: Tensor | int, random: bool = False) -> Tensor:
+    """`function(*args)`, computed again in the backward: what it makes on the way is not kept until then.
+
+    Args:
+        function: What to compute, one part of several.
+        args: Its arguments.
+        random: Whether it draws random numbers, which must be the same ones then.
+    """
+    if torch.is_grad_enabled():
+        return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=random)
+    return function(*args)

@@ -9,6 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from ._export import step_by_step
+
 KEPT = 32  # results of each function: the maps of a training at varying sizes
 Result = TypeVar("Result", Tensor, tuple[Tensor, ...])
 
@@ -27,7 +29,7 @@ def constant(make: Callable[..., Result]) -> Callable[..., Result]:
 
     @wraps(make)
     def get(like: Tensor, *sizes: Hashable) -> Result:
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or type(like) not in (Tensor, nn.Parameter):
+        if not step_by_step() or type(like) not in (Tensor, nn.Parameter):
             return make(like, *sizes)
         return kept(like.dtype, like.device, *sizes)
 

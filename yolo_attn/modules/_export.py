@@ -10,6 +10,7 @@ import torch
 
 OFF = ("", "0", "false", "no", "off")  # as for YOLO_ATTN_AUTOLOAD
 
+_plain = False
 _safe = os.environ.get("YOLO_ATTN_EXPORT_SAFE", "").lower() not in OFF
 
 
@@ -40,3 +41,19 @@ def exporting() -> bool:
     There, sizes are divided by `//` only where they are positive: ONNX rounds to zero.
     """
     return torch.jit.is_tracing() or torch.compiler.is_exporting()
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Inside this block modules compute as in a graph, by the operations that a count of FLOPs knows."""
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
+
+
+def step_by_step() -> bool:
+    """Whether operations just run, one by one: no graph is being made of them, and nobody counts them."""
+    return not (_plain or exporting() or torch.compiler.is_compiling())

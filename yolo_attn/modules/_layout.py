@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 
+def by_pixel(x: Tensor) -> Tensor:
+    """A map with a pixel's channels side by side in memory, as fast kernels of attention want them."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def as_layout(x: Tensor, like: Tensor) -> Tensor:
     """A map in the memory layout of another one: a pixel's channels side by side (channels_last), or each in a row."""
     last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()

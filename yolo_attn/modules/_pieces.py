@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ._attention import attend
 from ._constants import constant
-from ._export import exporting
 
 LOGITS = 2**20  # that a block of groups has at most on a CPU, unless one group has more: memory is used again then
 
@@ -96,11 +95,6 @@ class Pieces:
                 q, k, v = rearrange(some, "(g m) (three n c) -> three g n m c", m=h * w, three=3, n=num_heads)
                 out.append(rearrange(attend(q, k, v, part, dropout_p, scale), "g n m c -> (g m) (n c)"))
         return torch.cat(out)
-
-
-def in_pieces() -> bool:
-    """Whether to attend by pieces. A graph has whole groups, padding and masks, so that it suits other sizes."""
-    return not (exporting() or torch.compiler.is_compiling())
 
 
 def _runs(size: int, group: int, interval: int, before: int) -> list[Run]:

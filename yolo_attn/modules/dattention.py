@@ -203,7 +203,7 @@ class DAttention(nn.Module):
         return as_layout(rearrange(out, "b n (h w) c -> b (n c) h w", h=query.shape[2]), query)
 
     def _heads(self, x: Tensor) -> Tensor:
-        """A map (B, C, H, W) as (B, heads, H W, C / heads), a pixel's channels side by side as fast kernels want it."""
+        """A map (B, C, H, W) as (B, heads, H W, C / heads)."""
         return rearrange(
             x.contiguous(memory_format=torch.channels_last), "b (n c) h w -> b n (h w) c", n=self.num_heads
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,7 +10,7 @@ from ..registry import register
 from ._attention import attend
 from ._checks import heads, number, positive
 from ._export import exporting
-from ._layout import as_layout
+from ._layout import as_layout, by_pixel
 from .dattention import LayerNormProxy
 
 
@@ -65,13 +64,8 @@ class PyramidAttention(nn.Module):
         h, w = x.shape[2:]
         below, right = max(self.sr_ratio - h, 0), max(self.sr_ratio - w, 0)
         keys = self.proj_ds(F.pad(x, (0, right, 0, below)) if exporting() or below or right else x)
-        q = rearrange(_by_pixel(self.q(x)), "b (n c) h w -> b n (h w) c", n=self.num_heads)
-        k, v = rearrange(_by_pixel(self.kv(keys)), "b (two n c) h w -> two b n (h w) c", two=2, n=self.num_heads)
+        q = rearrange(by_pixel(self.q(x)), "b (n c) h w -> b n (h w) c", n=self.num_heads)
+        k, v = rearrange(by_pixel(self.kv(keys)), "b (two n c) h w -> two b n (h w) c", two=2, n=self.num_heads)
         out = attend(q, k, v, dropout_p=self.attn_drop if self.training else 0.0)
         out = as_layout(rearrange(out, "b n (h w) c -> b (n c) h w", h=h), x)
         return self.proj_drop(self.proj(out))
-
-
-def _by_pixel(x: Tensor) -> Tensor:
-    """A map with a pixel's channels side by side in memory, as fast kernels want them."""
-    return x.contiguous(memory_format=torch.channels_last)

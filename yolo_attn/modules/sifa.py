@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ..registry import register
+from ._blocks import recomputed
 from ._checks import number, positive
 from ._clips import ClipModule
 from ._layout import as_layout
@@ -226,13 +226,6 @@ class Window:
     def sums(self, weights: Tensor) -> Tensor:
         """Sums (N, H W, C) over the samples of all taps with weights (N, H W, 1, K K)."""
         return self.sampler(self.y, self.x, weights)
-
-
-def recomputed(part: Callable[[int], Tensor], tap: int) -> Tensor:
-    """A tap's part, which is computed again in the backward: kept until then, the samples of all would be in memory."""
-    if torch.is_grad_enabled():
-        return checkpoint(part, tap, use_reentrant=False, preserve_rng_state=False)
-    return part(tap)
 
 
 def _correlate(samples: Tensor, before: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
