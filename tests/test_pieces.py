@@ -7,7 +7,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from yolo_attn.modules import CrossFormerBlock, LocalAttention, ShiftWindowAttention, _attention, _blocks, _pieces
+from yolo_attn.modules import (
+    CrossFormerBlock,
+    LocalAttention,
+    ShiftWindowAttention,
+    _attention,
+    _blocks,
+    _pieces,
+    group_attention,
+)
 from yolo_attn.modules._attention import attend
 from yolo_attn.modules._windows import Groups
 
@@ -108,6 +116,29 @@ def test_blocks_of_rows_hold_memory() -> None:
     with torch.no_grad(), Largest() as seen:
         module(x)
     assert seen.most == x.nbytes
+
+
+@pytest.mark.parametrize("scale", [None, 0.3])
+def test_a_group_of_a_whole_map(scale: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few rows of a large group would have the bias of others, or a share of its gradient be lost."""
+    module = generic(CrossFormerBlock(16, 2, 12, qk_scale=scale, detection=True, mlp_ratio=1)).double()
+    x = torch.randn(2, 16, 12, 7, dtype=torch.float64)
+    want = torch.autograd.grad(module(x).square().sum(), [*module.parameters()])
+    monkeypatch.setattr(group_attention, "MANY", 12 * 7 - 1)
+    monkeypatch.setattr(_attention, "LOGITS", 1000)
+    got = torch.autograd.grad(module(x).square().sum(), [*module.parameters()])
+    torch.testing.assert_close(got, want, **TOLERANCE[torch.float64])
+
+
+@pytest.mark.parametrize("learns", [False, True], ids=["forward", "backward"])
+def test_a_group_of_a_whole_map_in_linear_memory(learns: bool) -> None:
+    """The official detection form at an early map would hold the bias of all pairs of its pixels."""
+    module, x = CrossFormerBlock(16, 1, 100, detection=True), torch.randn(1, 16, 40, 40)
+    with torch.set_grad_enabled(learns), Largest() as seen:
+        out = module(x.requires_grad_(learns))
+        if learns:
+            out.sum().backward()
+    assert seen.most < 4 * 40**4 / 8
 
 
 @pytest.mark.parametrize("width", [8, 32])

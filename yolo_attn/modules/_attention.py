@@ -58,7 +58,13 @@ def _without_kernel(q: Tensor, bias: Tensor) -> bool:
 
 
 def attend_by_rows(
-    q: Tensor, k: Tensor, v: Tensor, rows: Tensor, bias: Callable[[Tensor], Tensor], dropout_p: float = 0.0
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rows: Tensor,
+    bias: Callable[[Tensor], Tensor],
+    dropout_p: float = 0.0,
+    scale: float | None = None,
 ) -> Tensor:
     """Scaled dot-product attention of a map's pixels, with a bias that is made for a few rows of them at a time.
 
@@ -70,13 +76,14 @@ def attend_by_rows(
         rows: What the bias is made of, (..., H, ...) with the rows of the map in dimension 1.
         bias: Gives the bias (B or 1, heads, n W, N) for n rows of the map from these n of `rows`.
         dropout_p: Dropout of the attention weights.
+        scale: Factor of the logits; d ** -0.5 by default.
 
     Returns:
         Result (B, heads, H W, d).
     """
 
     def some(queries: Tensor, rows: Tensor) -> Tensor:
-        return attend(queries, k, v, bias(rows), dropout_p)
+        return attend(queries, k, v, bias(rows), dropout_p, scale)
 
     if exporting():  # the number of blocks would be fixed in a graph
         return some(q, rows)

@@ -7,9 +7,12 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ._attention import attend_by_rows
 from ._checks import boolean, divisible, number, positive
 from ._constants import constant
 from ._pieces import Pieces
+
+MANY = 24**2  # members of a group, from which on the bias of all their pairs is never whole: 10 MiB for 8 heads
 
 
 @constant
@@ -120,11 +123,26 @@ class GroupAttention(nn.Module):
 
     def by_pieces(self, x: Tensor, pieces: Pieces) -> Tensor:
         """Attend inside groups without padding or a mask: the result of maps, (B, H, W, C) both."""
+        dropout = self.attn_drop if self.training else 0.0
+        if self.pos is not None and pieces.group == pieces.size and pieces.size[0] * pieces.size[1] > MANY:
+            return self._whole(x, self.pos, dropout)
         qkv = self.qkv(pieces.gather(x))
         bias = None if self.pos is None else self.pos.pairs(pieces.group).to(qkv.dtype)
-        dropout = self.attn_drop if self.training else 0.0
         out = pieces.attend(qkv, x.shape[0], bias, self.num_heads, dropout, self.scale)
         return self.proj_drop(pieces.scatter(self.proj(out), x.shape[0]))
+
+    def _whole(self, x: Tensor, pos: DynamicPosBias, dropout_p: float) -> Tensor:
+        """The same for maps that are one group each, with the bias of a few rows of queries at a time."""
+        h, w = x.shape[1:3]
+        offsets, dy, dx = _offsets(pos.pos_proj.weight, h, w)
+        q, k, v = rearrange(self.qkv(x), "b h w (three n c) -> three b n (h w) c", three=3, n=self.num_heads)
+        table = pos(offsets).to(q.dtype)
+
+        def bias(dy: Tensor) -> Tensor:
+            return rearrange(table[dy[0], dx], "y x ky kx n -> n (y x) (ky kx)")[None]
+
+        out = attend_by_rows(q, k, v, dy[None], bias, dropout_p, self.scale)
+        return self.proj_drop(self.proj(rearrange(out, "b n (h w) c -> b h w (n c)", h=h)))
 
     def forward(self, x: Tensor, group: tuple[int, int], mask: Tensor | None = None) -> Tensor:
         """Attend inside the groups.
