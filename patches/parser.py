@@ -12,7 +12,7 @@ import ultralytics
 from ultralytics.nn import tasks
 from ultralytics.utils.ops import make_divisible
 
-from ..registry import Spec, find, get, names, suggest
+from ..registry import Spec, find, get, unknown
 from ..rows import build_arguments, refuse_endless, wrapped
 from ._wrap import wrap
 
@@ -139,8 +139,7 @@ def _key(name: str, namespace: dict[str, Any]) -> str:
     if name in namespace or _is_foreign(name):
         return name
     if "." not in name:
-        near = suggest(name, [*names(), *(k for k, v in namespace.items() if isinstance(v, type))])
-        raise ValueError(f"there is no module named {name!r}.{near}")
+        raise ValueError(unknown(name, [k for k, v in namespace.items() if isinstance(v, type)]))
     key = name.replace(".", "/")  # upstream takes "nn." anywhere in a name for torch.nn
     namespace[key] = get(name, load=not _restricted()).cls
     return key

@@ -39,6 +39,23 @@ def test_full_names() -> None:
     assert yolo_attn.get("yolo_attn.Short") is yolo_attn.get("Short") is yolo_attn.get(f"{__name__}.Plain")
 
 
+def test_other_names() -> None:
+    """Who writes a module's name as a paper or a collection does would be told of a wrong module, or of none."""
+    yolo_attn.register(known_as=("GateOfMine", "GM"))(cls())
+    yolo_attn.register(name="Second", known_as=("gm",))(cls())
+    for name, told in (("gateofmine", "Write Plain."), ("yolo_attn.GM", "Write Plain or Second.")):
+        with pytest.raises(ValueError, match=f"no module named '{name}'. {told}"):
+            yolo_attn.get(name)
+
+
+def test_other_names_are_not_taken() -> None:
+    """The row of another module, or of one of Ultralytics' own, would be announced as this one's."""
+    from ultralytics.nn import tasks
+
+    others = [word for spec in registry.specs() for word in spec.known_as]
+    assert others and [word for word in others if word in vars(tasks) or yolo_attn.registry.find(word)] == []
+
+
 def test_a_file_that_is_run_again_replaces_its_class() -> None:
     """A notebook cell that runs twice, or a reload, would be refused."""
     first, second = cls(), cls()
@@ -88,6 +105,7 @@ def swallows_typos(self, dim, **rest):
     (lambda: yolo_attn.register(cls(no_weight_decay=(3,))), TypeError, r"no_weight_decay .*, got \(3,\). Write"),
     (lambda: yolo_attn.register(cls(__init__=keywords_only)), TypeError, r"Plain\(gain\) must be a plain parameter"),
     (lambda: yolo_attn.register(cls(__init__=swallows_typos)), TypeError, r"Plain\(\*\*rest\) must be a plain"),
+    (lambda: yolo_attn.register(kind="gate")(cls()), ValueError, "kind of Plain must be one of channel gate, spatial"),
     (lambda: yolo_attn.get("Daattention"), ValueError, "no module named 'Daattention'. Did you mean DAttention"),
     (lambda: yolo_attn.get("no_such_package.Gate"), ValueError, "Python finds no 'no_such_package' to import"),
     (lambda: yolo_attn.get(f"{__name__}.Plian"), ValueError, "has no 'Plian'. Did you mean Plain"),

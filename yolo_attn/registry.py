@@ -12,6 +12,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+KINDS = (
+    "channel gate",
+    "spatial gate",
+    "channel and spatial gate",
+    "attention",
+    "deformable",
+    "convolution",
+    "fusion",
+    "wrapper",
+)
 CHANNEL_RULES = ("same", "out", "fuse", "wrap")
 # parse_model, checkpoint loading or export write these on every layer, so a class may not use them for itself.
 RESERVED = frozenset({"f", "i", "np", "type", "inplace"})
@@ -25,6 +35,10 @@ class Spec:
         name: The name that a YAML row uses.
         cls: The `torch.nn.Module` class; its first parameter is the number of channels.
         paper: Where the mechanism is defined.
+        year: When it was published, 0 where it was not.
+        kind: What sort of mechanism it is, one of KINDS; "" where it is none of them.
+        known_as: Other names, of the paper's text and code or of collections of modules. A YAML row can't use them; who
+            does is told the right one.
         channels: How a row's channels follow from its inputs: "same" (c2 = c1), "out" (the row's first argument is c2,
             scaled by width and max_channels), "fuse" (several inputs; the row's first argument is c2, by default the
             width of the first input; the class takes `in_channels`), "wrap" (the row's arguments are the row of another
@@ -41,6 +55,9 @@ class Spec:
     name: str
     cls: type
     paper: str = ""
+    year: int = 0
+    kind: str = ""
+    known_as: tuple[str, ...] = ()
     channels: str | Callable[..., int] = "same"
     stride: str = ""
     repeats: bool = False
@@ -70,7 +87,8 @@ def register(cls: Any = None, /, *, name: str | None = None, **about: Any) -> An
     Args:
         cls: The class, when used as a plain `@register`.
         name: The name in YAML rows; the class name by default.
-        **about: The other fields of `Spec`: paper, channels, stride, repeats, tiny, identity, stands_for, licence.
+        **about: The other fields of `Spec`: paper, year, kind, known_as, channels, stride, repeats, tiny, identity,
+            stands_for, licence.
 
     Parameters of a class that are no weights, such as factors per channel and tables of positions, are declared in its
     body, `no_weight_decay = ("gamma",)`: names of its own parameters, not of those inside its layers, in a tuple or
@@ -125,6 +143,8 @@ def _check(spec: Spec) -> None:
     if not callable(spec.channels) and spec.channels not in CHANNEL_RULES:
         rules = ", ".join(CHANNEL_RULES)
         refuse(ValueError, f"channels of {name} must be one of {rules} or a function, got {spec.channels!r}.")
+    if spec.kind and spec.kind not in KINDS:
+        refuse(ValueError, f"kind of {name} must be one of {', '.join(KINDS)}, got {spec.kind!r}. Or leave it out.")
     if taken := sorted(RESERVED & set(vars(cls))):
         refuse(ValueError, f"{name} must not define {', '.join(taken)}, which Ultralytics overwrites. Rename it.")
     undecayed(cls)
@@ -196,10 +216,9 @@ def get(name: str, load: bool = True) -> Spec:
         raise TypeError(f"a module must be named by a text, got {name!r}. Write SE, say.")
     if known := find(name):
         return known
-    short = name.removeprefix("yolo_attn.")
     module, _, attribute = name.rpartition(".")
     if not module or module == "yolo_attn" or not all(map(str.isidentifier, name.split("."))):
-        raise ValueError(f"there is no module named {name!r}.{suggest(short, _specs)}")
+        raise ValueError(unknown(name))
     if module not in sys.modules:
         if not load:
             raise ValueError(
@@ -227,6 +246,19 @@ def find(key: object) -> Spec | None:
     if isinstance(key, str):
         return _specs.get(key.removeprefix("yolo_attn."))
     return next((spec for spec in _specs.values() if spec.cls is key), None)
+
+
+def unknown(name: str, others: Collection[str] = ()) -> str:
+    """The message that there is no module of this name; with the row that is meant, or the nearest of all names.
+
+    Args:
+        name: What a row says.
+        others: Names that are possible beside the registered ones.
+    """
+    word = name.removeprefix("yolo_attn.")
+    meant = [spec for spec in specs() if word.lower() in map(str.lower, spec.known_as)]
+    near = f" Write {' or '.join(spec.name for spec in meant)}." if meant else suggest(word, [*names(), *others])
+    return f"there is no module named {name!r}.{near}"
 
 
 def suggest(word: str, known) -> str:

@@ -100,7 +100,9 @@ def test_documented(name: str) -> None:
     spec = yolo_attn.get(name)
     doc = inspect.getdoc(spec.cls)
     assert all(part in doc for part in ("Args:", "Shape:", "Raises:", "References:", "Differs:")), name
-    assert spec.paper and spec.paper.removeprefix("arXiv:") in doc
+    source = doc[doc.index("References:") :]
+    assert spec.paper and spec.paper.removeprefix("arXiv:") in source
+    assert spec.kind in yolo_attn.registry.KINDS and str(spec.year) in source
     assert [p for p in spec.parameters if p not in doc] == []
 
 

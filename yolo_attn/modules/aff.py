@@ -51,7 +51,7 @@ class _Fusion(nn.Module):
         return self.proj[0](maps[0]), self.proj[1](maps[1])
 
 
-@register(paper=PAPER, channels="fuse", stands_for="Concat", licence="none")
+@register(paper=PAPER, year=2021, kind="fusion", channels="fuse", stands_for="Concat", licence="none")
 class DAF(_Fusion):
     """Direct fusion: the plain sum that AFF and iAFF are compared with.
 
@@ -77,7 +77,7 @@ class DAF(_Fusion):
         return first + second
 
 
-@register(paper=PAPER, tiny=(8, 2), licence="none")
+@register(paper=PAPER, year=2021, kind="channel and spatial gate", known_as=("MSCAM",), tiny=(8, 2), licence="none")
 class MS_CAM(nn.Module):
     """Multi-scale channel attention: a gate per channel and pixel from local and global channel context.
 
@@ -106,7 +106,7 @@ class MS_CAM(nn.Module):
         return x * (self.local_att(x) + self.global_att(x)).sigmoid()
 
 
-@register(paper=PAPER, channels="fuse", stands_for="Concat", tiny=(8, 2), licence="none")
+@register(paper=PAPER, year=2021, kind="fusion", channels="fuse", stands_for="Concat", tiny=(8, 2), licence="none")
 class AFF(_Fusion):
     """Attentional feature fusion of two maps: MS_CAM of their sum says how much of each is taken.
 
@@ -139,7 +139,7 @@ class AFF(_Fusion):
         return 2 * (second + (first - second) * share)
 
 
-@register(paper=PAPER, channels="fuse", stands_for="Concat", tiny=(8, 2), licence="none")
+@register(paper=PAPER, year=2021, kind="fusion", channels="fuse", stands_for="Concat", tiny=(8, 2), licence="none")
 class iAFF(_Fusion):
     """Iterative attentional feature fusion: AFF's result, not the sum, decides the shares of a second fusion.
 

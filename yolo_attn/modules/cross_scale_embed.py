@@ -24,7 +24,16 @@ class MapLayerNorm(nn.LayerNorm):
         return as_layout(super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), x)
 
 
-@register(paper="arXiv:2108.00154", channels="out", stride="stride", tiny=(8, 16), stands_for="Conv", licence="MIT")
+@register(
+    paper="arXiv:2108.00154",
+    year=2022,
+    kind="convolution",
+    channels="out",
+    stride="stride",
+    tiny=(8, 16),
+    stands_for="Conv",
+    licence="MIT",
+)
 class CrossScaleEmbed(nn.Module):
     """Cross-scale embedding (CEL): convolutions of several kernel sizes and one stride, side by side.
 

@@ -16,7 +16,7 @@ from ._windows import Groups
 from .group_attention import GroupAttention
 
 
-@register(paper="arXiv:2108.00154", tiny=(64, 2, 2, 2, True, 1.0), licence="MIT")
+@register(paper="arXiv:2108.00154", year=2022, kind="attention", tiny=(64, 2, 2, 2, True, 1.0), licence="MIT")
 class CrossFormerBlock(nn.Module):
     """A transformer block with attention in groups, of neighbours (SDA) or of far positions (LDA); then an MLP.
 
@@ -154,7 +154,15 @@ def _on_map(conv: nn.Module, x: Tensor) -> Tensor:
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-@register(paper="arXiv:2108.00154", repeats=True, tiny=(64, 2, 2, 2, 2, 1.0), stands_for="C2f", licence="MIT")
+@register(
+    paper="arXiv:2108.00154",
+    year=2022,
+    kind="attention",
+    repeats=True,
+    tiny=(64, 2, 2, 2, 2, 1.0),
+    stands_for="C2f",
+    licence="MIT",
+)
 class CrossFormerStage(nn.Module):
     """The blocks of a stage of CrossFormer: short- and long-distance attention in turn, short first.
 

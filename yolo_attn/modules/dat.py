@@ -135,7 +135,7 @@ class AttentionBlock(nn.Module):
         return x + self.scale2(self.mlp(self.norm2(x)))
 
 
-@register(paper="arXiv:2201.00520", tiny=(8, None, 2), licence="Apache-2.0")
+@register(paper="arXiv:2201.00520", year=2022, kind="deformable", tiny=(8, None, 2), licence="Apache-2.0")
 class DATBlock(AttentionBlock):
     """The whole transformer block of DAT: x + scale(attention(LN x)), then x + scale(MLP(LN x)).
 

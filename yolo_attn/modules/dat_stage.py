@@ -41,7 +41,15 @@ class ConvBlock(nn.Module):
         return x + self.mlp(self.norm(self.attn(x)))
 
 
-@register(paper="arXiv:2201.00520", repeats=True, stands_for="C2f", tiny=(8, 1, "LD", 2, 3, 2), licence="Apache-2.0")
+@register(
+    paper="arXiv:2201.00520",
+    year=2022,
+    kind="deformable",
+    repeats=True,
+    stands_for="C2f",
+    tiny=(8, 1, "LD", 2, 3, 2),
+    licence="Apache-2.0",
+)
 class DATStage(nn.Module):
     """A stage of DAT: transformer blocks by letter, such as windows and deformable attention in turn.
 

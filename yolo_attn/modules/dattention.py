@@ -51,7 +51,14 @@ class LayerNormProxy(nn.Module):
         return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-@register(paper="arXiv:2201.00520", tiny=(8, None, 2), licence="Apache-2.0")
+@register(
+    paper="arXiv:2201.00520",
+    year=2022,
+    kind="deformable",
+    known_as=("DAttentionBaseline", "DeformableAttention", "DAT"),
+    tiny=(8, None, 2),
+    licence="Apache-2.0",
+)
 class DAttention(nn.Module):
     """Deformable attention: every pixel attends to a grid of points that the image itself has moved.
 

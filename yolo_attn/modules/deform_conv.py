@@ -78,6 +78,9 @@ def _from_samples(
 
 @register(
     paper=PAPER,
+    year=2019,
+    kind="deformable",
+    known_as=("DCN", "DCNv2", "DeformConv2d", "DeformableConv2d"),
     channels="out",
     stride="stride",
     stands_for="Conv",
@@ -189,7 +192,16 @@ class DeformBottleneck(nn.Module):
         return x + y if self.shortcut else y
 
 
-@register(paper=PAPER, channels="out", repeats=True, stands_for="C2f", tiny=(4, 8, 2, True), licence="MIT")
+@register(
+    paper=PAPER,
+    year=2019,
+    kind="deformable",
+    channels="out",
+    repeats=True,
+    stands_for="C2f",
+    tiny=(4, 8, 2, True),
+    licence="MIT",
+)
 class C2fDCN(nn.Module):
     """C2f, the stage of YOLOv8, with a deformable convolution as the second 3x3 of each bottleneck.
 

@@ -135,7 +135,14 @@ class PatchEmbed(nn.Module):
 
 
 @register(
-    paper="arXiv:2107.14467", channels="out", stride="stride", stands_for="Conv", tiny=(8, 12), licence="Apache-2.0"
+    paper="arXiv:2107.14467",
+    year=2021,
+    kind="deformable",
+    channels="out",
+    stride="stride",
+    stands_for="Conv",
+    tiny=(8, 12),
+    licence="Apache-2.0",
 )
 class DePatch(nn.Module):
     """Deformable patch embedding: downsampling by patches whose position and size depend on the image.

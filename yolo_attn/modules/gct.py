@@ -10,7 +10,14 @@ from ._checks import boolean, number, one_of, positive
 from ._sampling import at_least_float32
 
 
-@register(paper="arXiv:1909.11519", identity=True, licence="none")
+@register(
+    paper="arXiv:1909.11519",
+    year=2020,
+    kind="channel gate",
+    known_as=("GatedChannelTransform", "GatedChannelTransformation"),
+    identity=True,
+    licence="none",
+)
 class GCT(nn.Module):
     """Gated Channel Transformation: channels compete through the norms of their maps. The identity at its start.
 

@@ -53,7 +53,15 @@ def _over_maps(
     return out.to(values[0].dtype)
 
 
-@register(paper=PAPER, channels="fuse", tiny=(8, 2, 3, (6, 8)), licence="Apache-2.0")
+@register(
+    paper=PAPER,
+    year=2021,
+    kind="deformable",
+    known_as=("MSDeformableAttention", "MultiScaleDeformableAttention"),
+    channels="fuse",
+    tiny=(8, 2, 3, (6, 8)),
+    licence="Apache-2.0",
+)
 class MSDeformAttn(nn.Module):
     """Multi-scale deformable attention: every pixel of the first map looks at a few points of its own in all maps.
 
@@ -202,7 +210,9 @@ class MSDeformAttn(nn.Module):
         return self.output_proj(out)
 
 
-@register(paper=PAPER, channels="fuse", tiny=(8, 2, 2, 2, 0.0, (8, 6)), licence="Apache-2.0")
+@register(
+    paper=PAPER, year=2021, kind="deformable", channels="fuse", tiny=(8, 2, 2, 2, 0.0, (8, 6)), licence="Apache-2.0"
+)
 class DeformableTransformerEncoderLayer(nn.Module):
     """The encoder layer of Deformable DETR for one map: LN(x + MSDeformAttn(x, all maps)), then LN(x + FFN(x)).
 

@@ -24,7 +24,15 @@ def _width(dim: int, hidden=None, kernel_size: int = 3, stride: int = 1, dim_out
     return dim if dim_out is None else dim_out
 
 
-@register(paper="arXiv:1512.03385", channels=_width, stride="stride", stands_for="*", tiny=(8, (4, 6), (3, 5), 2, 12))
+@register(
+    paper="arXiv:1512.03385",
+    year=2016,
+    kind="convolution",
+    channels=_width,
+    stride="stride",
+    stands_for="*",
+    tiny=(8, (4, 6), (3, 5), 2, 12),
+)
 class PlainConv(nn.Module):
     """A bottleneck of plain convolutions, 1x1, k x k, 1x1: of any size, the control that attention is compared with.
 

@@ -14,7 +14,7 @@ from ._layout import as_layout, by_pixel
 from .dattention import LayerNormProxy
 
 
-@register(paper="arXiv:2102.12122", tiny=(8, 2, 2), licence="Apache-2.0")
+@register(paper="arXiv:2102.12122", year=2021, kind="attention", tiny=(8, 2, 2), licence="Apache-2.0")
 class PyramidAttention(nn.Module):
     """Spatial-reduction attention: every pixel attends to a map that a strided convolution has made smaller.
 

@@ -12,7 +12,7 @@ from ..registry import get, register
 from ._checks import positive
 
 
-@register(paper="arXiv:2003.04887", channels="wrap", tiny=(8, "GCT"), identity=True)
+@register(paper="arXiv:2003.04887", year=2021, kind="wrapper", channels="wrap", tiny=(8, "GCT"), identity=True)
 class Residual(nn.Module):
     """y = x + gamma * f(x), gamma zero at the start: inserted into a pretrained model, it changes nothing at step 0.
 

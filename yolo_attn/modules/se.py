@@ -8,7 +8,13 @@ from ..registry import register
 from ._checks import boolean, positive
 
 
-@register(paper="arXiv:1709.01507", tiny=(8, 1))
+@register(
+    paper="arXiv:1709.01507",
+    year=2018,
+    kind="channel gate",
+    known_as=("SEAttention", "SELayer", "SEBlock", "SEModule", "SqueezeExcite"),
+    tiny=(8, 1),
+)
 class SE(nn.Module):
     """Squeeze-and-Excitation: a gate per channel from global average pooling.
 

@@ -107,7 +107,7 @@ class Correlation(nn.Module):
         return rearrange(weight, "c n kh kw -> n (kh kw) c")
 
 
-@register(paper="arXiv:2206.06931", identity=True, licence="none")
+@register(paper="arXiv:2206.06931", year=2022, kind="deformable", identity=True, licence="none")
 class SIFA(ClipModule):
     """Stand-alone inter-frame attention: each pixel also gathers what is near it in the next frame of its video.
 

@@ -13,7 +13,14 @@ from ._checks import divisible, number, positive
 from ._norm import LenientSequential
 
 
-@register(paper="arXiv:1903.06586", tiny=(8, 3, None, 2, 2, 4), licence="MIT")
+@register(
+    paper="arXiv:1903.06586",
+    year=2019,
+    kind="convolution",
+    known_as=("SKAttention", "SKConv", "SKLayer", "SelectiveKernel"),
+    tiny=(8, 3, None, 2, 2, 4),
+    licence="MIT",
+)
 class SK(nn.Module):
     """Selective kernel convolution: each channel chooses softly between receptive fields by what the whole map shows.
 

@@ -140,7 +140,7 @@ class InherentRelation(nn.Module):
         return torch.stack(outputs, 1)
 
 
-@register(paper="arXiv:2203.06541", tiny=(8, 3, 3, 2, 2, 2), licence="GPL-2.0")
+@register(paper="arXiv:2203.06541", year=2022, kind="deformable", tiny=(8, 3, 3, 2, 2, 2), licence="GPL-2.0")
 class SparseLocalPatch(nn.Module):
     """Sparse local patches: learned points are moved to where an image needs them, coarse to fine, and write back.
 

@@ -18,7 +18,7 @@ from ._pieces import Pieces
 from ._windows import Groups
 
 
-@register(paper="arXiv:2103.14030", tiny=(8, 2, (3, 2)), licence="Apache-2.0")
+@register(paper="arXiv:2103.14030", year=2021, kind="attention", tiny=(8, 2, (3, 2)), licence="Apache-2.0")
 class LocalAttention(nn.Module):
     """Window attention: every pixel attends to its own window, with a learned bias for each relative position.
 
@@ -119,7 +119,7 @@ class LocalAttention(nn.Module):
         return windows.split(region[None, :, :, None])[0, :, :, 0]
 
 
-@register(paper="arXiv:2103.14030", tiny=(8, 2, 3), licence="Apache-2.0")
+@register(paper="arXiv:2103.14030", year=2021, kind="attention", tiny=(8, 2, 3), licence="Apache-2.0")
 class ShiftWindowAttention(LocalAttention):
     """Shifted-window attention: the windows lie across the borders of LocalAttention's, and so connect these.
 
