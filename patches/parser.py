@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import keyword
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, cast
@@ -93,7 +94,7 @@ def resolve(d: Mapping[str, Any], namespace: dict[str, Any]) -> tuple[Mapping[st
                 inner, inside = wrapped(inner, inside, load=not _restricted()), inside[1:]
         except (TypeError, ValueError) as error:
             raise _again(error, f"{where}, row {i} ({row[2]})") from error
-        rows.append([*row[:2], key, list(row[3])])
+        rows.append([*row[:2], key, [_quoted(a) if spec else a for a in row[3]]])
     if not ours:
         return d, False
     for i, (source, repeats, name, args) in enumerate(rows):
@@ -121,6 +122,12 @@ def _check_repeats(repeats: Any) -> None:
     """Refuse what upstream would take for 1, can't compare, or would build for hours."""
     if type(repeats) is not int or not 1 <= repeats <= MOST_REPEATS:
         raise ValueError(f"repeats must be an integer from 1 to {MOST_REPEATS}, got {repeats!r}. Give such a number.")
+
+
+def _quoted(argument: Any) -> Any:
+    """A word that Python keeps for itself (`lambda`, a layer of timm) in quotes: upstream reads texts as Python."""
+    mine = isinstance(argument, str) and keyword.iskeyword(argument) and argument not in ("None", "True", "False")
+    return repr(argument) if mine else argument
 
 
 def _check_texts(args: list[Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .registry import Spec, specs, suggest
+from .registry import suggest
 
 HELP = f"""yolo-attn {__version__}: attention for Ultralytics YOLOv8 as one row of a model YAML.
 
@@ -27,8 +27,10 @@ HELP = f"""yolo-attn {__version__}: attention for Ultralytics YOLOv8 as one row 
       `yolo-attn insert -h` and so on explain each argument.
   yolo-attn bench modules=SE,DAttention imgsz=640
       How fast are modules and models here, in how much memory? Beside the published form of each mechanism.
-  yolo-attn modules
-      The modules that a model YAML can name, as a Markdown table.
+  yolo-attn list
+      The modules that a model YAML can name, with kind, parameters, GFLOPs, paper and year.
+  yolo-attn info DAttention
+      One of them in full: its row, its arguments, its paper and what differs from it.
   yolo-attn train model=yolov8n-dattn.yaml data=shapes.yaml epochs=3 imgsz=160
       Any command of `yolo` (train, val, predict, export, ...): handed to Ultralytics with the plugin loaded. After
       `pip install` plain `yolo` does the same; this one is for places where Python reads no start-up files.
@@ -44,8 +46,12 @@ def main() -> None:
         print(HELP, end="")
     elif verb in ("-v", "--version", "version"):
         print(__version__)
-    elif verb == "modules":
-        print(table(), end="")
+    elif verb == "list":
+        from . import catalogue
+
+        print(catalogue.table(), end="")
+    elif verb == "info":
+        _info(arguments[1:])
     elif verb in VERBS:
         _run(verb, arguments[1:])
     else:
@@ -54,10 +60,18 @@ def main() -> None:
         entrypoint()
 
 
-def table() -> str:
-    """The registered modules as a Markdown table: row, what it is, paper."""
-    rows = [f"| `{_row(s)}` | {_summary(s)} | {_paper(s)} |\n" for s in specs()]
-    return "".join(["| Row | What it is | Paper |\n", "|---|---|---|\n", *rows])
+def _info(names: Sequence[str]) -> None:
+    """Print modules in full."""
+    from . import catalogue
+
+    if not names or any(name in HELP_WORDS for name in names):
+        print(
+            "yolo-attn info NAME ...\n\nOne module in full, such as yolo-attn info SE. yolo-attn list names them all."
+        )
+    try:
+        print("\n".join(catalogue.about(name) for name in names if name not in HELP_WORDS), end="")
+    except ValueError as error:
+        sys.exit(f"yolo-attn info: {error}")
 
 
 def _run(verb: str, arguments: Sequence[str]) -> None:
@@ -139,17 +153,3 @@ EXAMPLES = {
     "preflight": "model=yolov8n-dattn.yaml",
     "compare": "models=yolov8n.yaml,yolov8n-dattn.yaml data=my.yaml pretrained=yolov8n.pt",
 }
-
-
-def _row(spec: Spec) -> str:
-    arguments = {"fuse": "[256]", "out": "[256]", "wrap": "[SE]"}.get(str(spec.channels), "[]")
-    return f"[{'[-1, 6]' if spec.channels == 'fuse' else -1}, 1, {spec.name}, {arguments}]"
-
-
-def _summary(spec: Spec) -> str:
-    return (spec.cls.__doc__ or "").strip().partition("\n")[0]
-
-
-def _paper(spec: Spec) -> str:
-    number = spec.paper.removeprefix("arXiv:")
-    return f"[{spec.paper}](https://arxiv.org/abs/{number})" if number != spec.paper else spec.paper

@@ -44,8 +44,12 @@ class Spec:
             width of the first input; the class takes `in_channels`), "wrap" (the row's arguments are the row of another
             module, inside; c2 = c1), or a function (c1, *arguments) -> c2.
         stride: Name of the constructor argument that divides height and width, rounded up; "" where they stay.
+        rest: Name of a constructor argument, a mapping, that takes the keyword arguments of a row that the constructor
+            does not name itself; "" where there is none.
         repeats: Whether the class takes the depth-scaled number of repeats itself, as the argument after the channels.
         tiny: Constructor arguments of the smallest instance worth testing.
+        example: Arguments of a row that shows the module, where there must be some; "out" and "fuse" show 256 channels,
+            and "wrap" SE.
         identity: Whether a new instance passes its input on unchanged, as a gate that starts open does.
         stands_for: Stock class in whose place the module may be put, "*" for any; pretrained layers are aligned by it,
             and give it their tensors of equal name and shape.
@@ -60,8 +64,10 @@ class Spec:
     known_as: tuple[str, ...] = ()
     channels: str | Callable[..., int] = "same"
     stride: str = ""
+    rest: str = ""
     repeats: bool = False
     tiny: tuple = (8,)
+    example: tuple = ()
     identity: bool = False
     stands_for: str = ""
     licence: str = ""
@@ -70,6 +76,12 @@ class Spec:
     def full_name(self) -> str:
         """The importable name, which a YAML row may use too."""
         return f"{self.cls.__module__}.{self.cls.__qualname__}"
+
+    @property
+    def row(self) -> list[Any]:
+        """A row that shows the module."""
+        shown = {"out": [256], "fuse": [256], "wrap": ["SE"]}.get(str(self.channels), [])
+        return [[-1, 6] if self.channels == "fuse" else -1, 1, self.name, list(self.example) or shown]
 
     @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
@@ -87,8 +99,8 @@ def register(cls: Any = None, /, *, name: str | None = None, **about: Any) -> An
     Args:
         cls: The class, when used as a plain `@register`.
         name: The name in YAML rows; the class name by default.
-        **about: The other fields of `Spec`: paper, year, kind, known_as, channels, stride, repeats, tiny, identity,
-            stands_for, licence.
+        **about: The other fields of `Spec`: paper, year, kind, known_as, channels, stride, rest, repeats, tiny,
+            example, identity, stands_for, licence.
 
     Parameters of a class that are no weights, such as factors per channel and tables of positions, are declared in its
     body, `no_weight_decay = ("gamma",)`: names of its own parameters, not of those inside its layers, in a tuple or
@@ -155,8 +167,9 @@ def _check(spec: Spec) -> None:
                 f"{name}({parameter}) must be a plain parameter, because YAML rows pass arguments by position and by "
                 "name. Name every argument.",
             )
-    if spec.stride and spec.stride not in spec.parameters:
-        refuse(TypeError, f"{name} must take {spec.stride}, which is to be its stride. Add the argument.")
+    for field in ("stride", "rest"):
+        if (argument := getattr(spec, field)) and argument not in spec.parameters:
+            refuse(TypeError, f"{name} must take {argument}, which is to be its {field}. Add the argument.")
     if spec.channels == "fuse" and "in_channels" not in spec.parameters:
         refuse(TypeError, f"{name} must take in_channels, the widths of its inputs. Add the argument.")
     needed = 1 + (spec.channels == "out") + spec.repeats

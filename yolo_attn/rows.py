@@ -141,6 +141,9 @@ def assign(spec: Spec, args: Sequence[Any], taken: Mapping[str, Any]) -> dict[st
         raise TypeError(f"{spec.name}: got {len(args)} arguments, at most {len(free)} are possible. {usage}")
     given = dict(zip(free, args, strict=False))
     for key, value in keywords.items():
+        if spec.rest and key not in free and isinstance(key, str):
+            given[spec.rest] = {**(given.get(spec.rest) or {}), key: _literal(value)}
+            continue
         if key not in free:
             raise TypeError(f"{spec.name}: there is no argument {key!r}.{suggest(str(key), free)} {usage}")
         if key in given:

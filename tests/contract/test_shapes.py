@@ -54,7 +54,7 @@ def test_no_image(name: str) -> None:
 def test_the_default_row_at_every_scale(name: str) -> None:
     """A row without arguments would not suit the widths of some scale, or promise other channels or another stride."""
     spec = yolo_attn.get(name)
-    args = {"out": [256], "wrap": ["SE"]}.get(str(spec.channels), [])
+    args = [] if spec.channels == "fuse" else spec.row[3]
     for c1 in (32, 64, 128, 192, 256, 320, 384, 512, 576, 640):  # of YOLOv8n to x behind the second stage
         c2, _, arguments = build_arguments(spec, [c1, c1] if spec.channels == "fuse" else c1, 1, args, lambda c: c // 2)
         module = spec.cls(*arguments).eval()

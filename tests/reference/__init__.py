@@ -20,6 +20,7 @@ from . import (
     sk,
     slpt,
     swin,
+    timm_attn,
 )
 
 REFERENCES = {
@@ -47,5 +48,6 @@ REFERENCES = {
     "SK": sk.sk,
     "ShiftWindowAttention": swin.attention,
     "SparseLocalPatch": slpt.sparse_local_patch,
+    "TimmAttn": timm_attn.timm_attn,
     "iAFF": aff.iaff,
 }

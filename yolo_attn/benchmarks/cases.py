@@ -53,8 +53,8 @@ class Case:
         sizes = [-(-imgsz // LEVELS[each][0]) for each in levels]
         widths = [LEVELS[each][1] for each in levels]
         arguments = list(self.arguments)
-        if spec.channels == "wrap" and not arguments:
-            arguments = [INSIDE]
+        if not arguments:
+            arguments = [INSIDE] if spec.channels == "wrap" else [*spec.example]
         if spec.channels == "out" and not any(not isinstance(each, Mapping) for each in arguments):
             stride = spec.parameters[spec.stride].default if spec.stride else 1
             arguments = [widths[0] * stride, *arguments]  # as yolov8n widens where it downsamples

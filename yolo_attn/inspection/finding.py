@@ -32,7 +32,7 @@ HINTS = {
     ),
     r"list index out of range": "`from` or the arguments name something that isn't there. Correct the row.",
     r"'int' object is not iterable": "Write `from` as a list, such as [-1, 6], if the module takes several maps.",
-    r"there is no module named": "Correct the name: `yolo-attn modules` lists those of this package.",
+    r"there is no module named": "Correct the name: `yolo-attn list` lists those of this package.",
 }
 
 

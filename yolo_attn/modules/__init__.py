@@ -20,6 +20,7 @@ from .se import SE
 from .sifa import SIFA
 from .sk import SK
 from .slpt import SparseLocalPatch
+from .timm_attn import TimmAttn
 from .window_attention import LocalAttention, ShiftWindowAttention
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Residual",
     "ShiftWindowAttention",
     "SparseLocalPatch",
+    "TimmAttn",
     "clips",
     "export_safe",
     "iAFF",

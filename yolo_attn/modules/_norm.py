@@ -17,9 +17,13 @@ def batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
         norm: The layer, a plain one for Ultralytics and checkpoints.
         x: Maps (B, C, H, W).
     """
-    if norm.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+    if norm.training and _has_no_variance(x):
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
     return norm(x)
+
+
+def _has_no_variance(x: Tensor) -> bool:
+    return x.shape[0] * x.shape[2] * x.shape[3] == 1
 
 
 class LenientSequential(nn.Sequential):
@@ -33,3 +37,27 @@ class LenientSequential(nn.Sequential):
         for layer in self:
             x = batch_norm(layer, x) if isinstance(layer, nn.BatchNorm2d) else layer(x)
         return x
+
+
+class _Lenient(nn.BatchNorm2d):
+    """A BatchNorm of others that is as in eval mode for one value per channel, with the activation that it may hold."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not _has_no_variance(x):
+            return super().forward(x)
+        self.eval()
+        try:
+            return super().forward(x)
+        finally:
+            self.train()
+
+
+def lenient(module: nn.Module) -> nn.Module:
+    """A module of others, where BatchNorms are not stopped by one value per channel in training mode: see batch_norm.
+
+    It can't be pickled.
+    """
+    for each in module.modules():
+        if isinstance(each, nn.BatchNorm2d):
+            each.__class__ = type(type(each).__name__, (_Lenient, type(each)), {})
+    return module

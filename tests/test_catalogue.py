@@ -1,0 +1,62 @@
+"""What `yolo-attn list` and `yolo-attn info` tell of the modules."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from torch import nn
+
+import yolo_attn
+from yolo_attn import catalogue
+from yolo_attn.modules import SE
+
+
+def told(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "yolo_attn", *arguments], capture_output=True, text=True)
+
+
+def test_list_has_all_modules() -> None:
+    """A module could not be found, or its line lack what one chooses by."""
+    heading, _, *lines = told("list").stdout.splitlines()
+    assert heading.split() == ["Module", "Kind", "Parameters", "GFLOPs", "Paper", "Year"]
+    assert [line.split()[0] for line in lines] == yolo_attn.names()
+    line = next(line for line in lines if line.startswith("SE "))
+    weights, hidden = sum(p.numel() for p in SE(256).parameters()), 256 // 16
+    gflops = 2 * 2 * 256 * hidden / 1e9
+    assert line.split() == ["SE", "channel", "gate", f"{weights:,}", f"{gflops:.2g}", "arXiv:1709.01507", "2018"]
+
+
+@pytest.mark.parametrize("name", ["SE", "Residual", "iAFF", "TimmAttn"])
+def test_info(name: str) -> None:
+    """The row that `info` shows would not build, or the arguments, the paper or the difference to it be missing."""
+    text, spec = catalogue.about(name), yolo_attn.get(name)
+    assert all(p in text for p in spec.parameters)
+    assert spec.paper in text and "Differs:" in text and str(spec.year) in text
+    assert f"[{spec.row[0]}, 1, {name}, [" in text
+
+
+def test_info_on_the_command_line() -> None:
+    """Who asks for a module under another name, or for none, would not be told what to write."""
+    assert told("info", "SE").stdout == catalogue.about("SE")
+    assert "yolo-attn info SE" in told("info").stdout
+    wrong = told("info", "SEAttention")
+    assert (wrong.returncode, wrong.stderr) == (
+        1,
+        "yolo-attn info: there is no module named 'SEAttention'. Write SE.\n",
+    )
+
+
+def test_a_module_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Own modules, which declare no paper, year or kind, would stop the list."""
+    monkeypatch.setattr(yolo_attn.registry, "_specs", dict(yolo_attn.registry._specs))
+
+    class MyGate(nn.Identity):
+        """A gate."""
+
+        def __init__(self, dim: int) -> None:
+            super().__init__()
+
+    yolo_attn.register(MyGate)
+    assert "MyGate" in catalogue.table() and "[-1, 1, MyGate, []]" in catalogue.about("MyGate")
