@@ -44,10 +44,11 @@ def test_same_numbers(pe: str, logits: int, monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(learn(module, x), whole, **TOLERANCE[torch.float64])
 
 
-@pytest.mark.parametrize("pe", BIASES)
+@pytest.mark.parametrize("pe", ["dwc", *BIASES])
 def test_dropout(pe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The backward would draw other weights to drop than the forward, and gradients belong to another function."""
     monkeypatch.setattr(_attention, "LOGITS", 1)
+    monkeypatch.setattr(_attention, "DROPPED", 100)  # a query has 64 logits
     module, x = generic(pe).train(), torch.randn(1, 8, 4, 4, dtype=torch.float64)
     module.attn_drop = 0.5
 
@@ -56,6 +57,31 @@ def test_dropout(pe: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return module(x)
 
     assert torch.autograd.gradcheck(dropped, x.requires_grad_(), fast_mode=True)
+
+
+def test_dropout_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks would be put together wrongly, weights be dropped alike in all of them, or the rest not be made larger."""
+    torch.manual_seed(0)
+    q, k = torch.randn(2, 3, 50, 8), torch.randn(2, 3, 40, 8)
+    ones = torch.ones(2, 3, 40, 1)
+    monkeypatch.setattr(_attention, "DROPPED", 7 * 240)  # of 7 queries: 50 are no whole number of blocks
+    kept = _attention.attend(q, k, ones, dropout_p=0.25)
+    assert kept.shape == (2, 3, 50, 1) and kept.mean() == pytest.approx(1, abs=0.05)
+    assert len(kept.unique()) > 290
+    v = torch.randn(2, 3, 40, 8)
+    want = _attention.attend(q, k, v)
+    torch.testing.assert_close(_attention.attend(q, k, v, dropout_p=1e-9), want, **TOLERANCE[torch.float32])
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_dropout_in_linear_memory(learns: bool) -> None:
+    """A training on a CPU with dropout would hold all pairs, which only kernels without it don't."""
+    module = DAttention(32, num_heads=4, attn_drop=0.1).train()
+    with torch.set_grad_enabled(learns), Largest() as seen:
+        out = module(torch.randn(1, 32, 40, 40))
+        if learns:
+            out.sum().backward()
+    assert seen.most <= 4 * _attention.DROPPED < 4 * 4 * 1600**2 / 8
 
 
 @pytest.mark.parametrize("pe", BIASES)

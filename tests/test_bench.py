@@ -86,6 +86,9 @@ def test_cases_by_default_and_by_name() -> None:
     assert (one.name, two.name) == ("GCT", "DAttention pe=table stride=2")
     module, _ = two.build("P4", 640, 1)
     assert (module.pe, module.stride, module.q_size) == ("table", 2, (40, 40))
+    block = ["CrossFormerBlock", 4, 7, 8]
+    distinct = cases.cases(["SE", "SE", ["SE", {}], [*block, True], [*block, False]])
+    assert [c.name for c in distinct] == ["SE", "CrossFormerBlock 4 7 8 True", "CrossFormerBlock 4 7 8 False"]
     assert type(cases.cases([["Residual", "SE"]])[0].build("P5", 64, 1)[0].fn).__name__ == "SE"
 
 
@@ -379,14 +382,25 @@ def test_picture_of_one_map_and_of_two_forms(tmp_path: Path) -> None:
         ({"dtype": "half"}, "dtype: one of float32, bfloat16, float16 is needed, got 'half'"),
         ({"device": "gpu"}, "device: cpu or the number"),
         ({"write": "nowhere/bench.md"}, "write: there is no folder nowhere"),
+        ({"write": "."}, "write: a file is needed, got the folder"),
+        ({"project": "broken.yaml"}, "project: nothing can be written into"),
         ({"modules": "Nothing"}, "there is no module named 'Nothing'"),
+        ({"modules": []}, "modules: a name or a list of them is needed, got []"),
+        ({"modules": 3}, "modules: a name or a list of them is needed, got 3"),
         ({"models": "nothing.yaml"}, "nothing.yaml"),
+        ({"models": "yolov8n.pt"}, "models: a model YAML is needed, got 'yolov8n.pt'"),
+        ({"models": [8]}, "models: a model YAML is needed, got 8"),
+        ({"models": []}, "models: a YAML or a list of them is needed, got []"),
+        ({"models": "broken.yaml"}, "there is no module named 'SEE'"),
     ],
 )
-def test_impossible_arguments(given: dict, said: str, monkeypatch) -> None:
+def test_impossible_arguments(given: dict, said: str, monkeypatch, tmp_path: Path) -> None:
     """A mistake would be told after minutes, or not in words."""
     monkeypatch.setattr(run, "run", lambda *_, **__: pytest.fail("it ran"))
-    with pytest.raises((ValueError, FileNotFoundError)) as error:
+    monkeypatch.chdir(tmp_path)
+    rows = "backbone: [[-1, 1, SEE, []]]\nhead: [[[0], 1, Detect, [nc]]]\n"
+    Path("broken.yaml").write_text(f"nc: 2\nscales: {{n: [1, 1, 64]}}\n{rows}", "utf-8")
+    with pytest.raises((ValueError, OSError)) as error:
         yolo_attn.bench(**given)
     assert said in str(error.value)
 
@@ -431,6 +445,18 @@ def test_a_module_that_fails(monkeypatch, tmp_path: Path, untimed) -> None:
     found = yolo_attn.bench(["GCT", "SE"], 64, "cpu", project=str(tmp_path))
     assert [row["name"] for row in found] == ["GCT", "SE", "SE", "SE"] and found[0]["failed"]
     assert len(list(tmp_path.glob("*/bench.png"))) == 1
+
+
+def test_models_that_fail(monkeypatch, tmp_path: Path, untimed) -> None:
+    """One model would take the figures of all modules with it, those of many minutes."""
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(models, "rows", failing)
+    found = yolo_attn.bench("SE", 32, "cpu", models="yolov8n-se.yaml", project=str(tmp_path))
+    assert [row.get("failed") for row in found] == [None] * 3 + [True] * 2
+    assert found[-1]["name"] == "yolov8n-se.yaml" and len(list(tmp_path.glob("*/bench.png"))) == 1
 
 
 def test_function_beside_its_package() -> None:

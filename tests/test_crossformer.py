@@ -24,7 +24,7 @@ def random_block(**options) -> CrossFormerBlock:
 @pytest.fixture(params=[True, False], ids=["pieces", "padded"])
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups of the shapes at hand, or whole ones with padding and masks, as in graphs."""
-    monkeypatch.setattr(crossformer, "step_by_step", lambda: request.param)
+    monkeypatch.setattr(crossformer, "in_graph", lambda: not request.param)
 
 
 @pytest.mark.usefixtures("form")
@@ -76,7 +76,7 @@ def test_groups_of_padding_only(dtype: torch.dtype, monkeypatch) -> None:
         return (q @ k.transpose(-1, -2) * (scale or q.shape[-1] ** -0.5) + bias).softmax(-1) @ v
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", plain)
-    monkeypatch.setattr(crossformer, "step_by_step", lambda: False)
+    monkeypatch.setattr(crossformer, "in_graph", lambda: True)
     module = random_block(group_size=2, interval=4, long_distance=True)  # 3 x 3 positions in 8 x 8
     x = torch.randn(1, 48, 3, 3)
     want = module(x)

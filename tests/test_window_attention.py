@@ -15,7 +15,7 @@ from .tiny import generic
 @pytest.fixture(params=[True, False], ids=["pieces", "padded"])
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of the shapes at hand, or whole ones with padding and masks, as in graphs."""
-    monkeypatch.setattr(window_attention, "step_by_step", lambda: request.param)
+    monkeypatch.setattr(window_attention, "in_graph", lambda: not request.param)
 
 
 @pytest.mark.usefixtures("form")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 DTYPES = ("float32", "bfloat16", "float16")
+DEFAULTS = {"imgsz": 640, "batch": 1, "dtype": "float32", "seconds": 1.0, "threads": 1, "project": "runs/bench"}
 
 
 def bench(
@@ -59,13 +61,15 @@ def bench(
     ))  # fmt: skip
     if imgsz % 32:
         raise ValueError(f"imgsz: a multiple of 32 is needed, got {imgsz}. Write imgsz={imgsz // 32 * 32 + 32}.")
-    if write is not None and not Path(write).absolute().parent.is_dir():
-        raise FileNotFoundError(f"write: there is no folder {Path(write).parent}. Make it, or give another file.")
+    folder = Path(project, name or f"{on.device.type}-{dtype}")
+    _writable("project", folder.absolute().parent)
+    if write is not None:
+        _file(Path(write))
     everything = modules is None and models is None
     todo = chosen.cases(modules) if everything or modules is not None else []
     names = whole.named(models) if everything or models is not None else []
     result = run(todo, names, on, with_import=everything)
-    save(result, Path(project, name or f"{on.device.type}-{dtype}"), _command(given), Path(write) if write else None)
+    save(result, folder, _command(given), Path(write) if write else None)
     return result.rows
 
 
@@ -85,14 +89,29 @@ def _positive(key: str, value: Any, kind: type) -> Any:
     allowed = (int,) if kind is int else (int, float)
     if isinstance(value, bool) or not isinstance(value, allowed) or not 0 < value < float("inf"):
         what = "whole number from 1" if kind is int else "number above 0"
-        raise ValueError(f"{key}: a {what} is needed, got {value!r}. Write {key}=1.")
+        raise ValueError(f"{key}: a {what} is needed, got {value!r}. Write {key}={DEFAULTS[key]}.")
     return value
+
+
+def _file(path: Path) -> None:
+    """Raise OSError where no file can be written; after the measurements it would be too late."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"write: there is no folder {path.parent}. Make it, or give another file.")
+    if path.is_dir():
+        raise IsADirectoryError(f"write: a file is needed, got the folder {path}. Write write={path / 'bench.md'}.")
+    _writable("write", path.absolute().parent)
+
+
+def _writable(key: str, folder: Path) -> None:
+    """Raise OSError where nothing can be written into a folder, which may be one that is still to be made."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise PermissionError(f"{key}: nothing can be written into {there}. Give another folder.")
 
 
 def _command(given: dict[str, Any]) -> str:
     """The command line of a call."""
-    defaults = {"imgsz": 640, "batch": 1, "dtype": "float32", "seconds": 1.0, "threads": 1, "project": "runs/bench"}
-    parts = [f"{key}={_plain(value)}" for key, value in given.items() if defaults.get(key) != value]
+    parts = [f"{key}={_plain(value)}" for key, value in given.items() if DEFAULTS.get(key) != value]
     return shlex.join(["yolo-attn", "bench", *parts])
 
 

@@ -39,8 +39,8 @@ class Case:
     @property
     def name(self) -> str:
         """The module with its arguments."""
-        *rest, last = self.arguments or ((),)
-        named = [f"{k}={v}" for k, v in last.items()] if isinstance(last, Mapping) else [str(v) for v in [last] if v]
+        *rest, last = self.arguments or ({},)
+        named = [f"{k}={v}" for k, v in last.items()] if isinstance(last, Mapping) else [str(last)]
         return " ".join([self.spec.name, *map(str, rest), *named])
 
     def build(self, level: str, imgsz: int, batch: int) -> tuple[nn.Module, list[Tensor]]:
@@ -74,14 +74,17 @@ class Case:
 
 
 def cases(modules: str | Sequence[Any] | None) -> list[Case]:
-    """The cases that `bench` is asked for; by default every module, with the options that matter.
+    """The cases that `bench` is asked for, each once; by default every module, with the options that matter.
 
     Raises:
         ValueError, TypeError: If there is no such module.
     """
     if modules is None:
         return [Case(spec, (o,) if o else ()) for spec in specs() for o in OPTIONS.get(spec.name, ({},))]
-    return [_case(each) for each in ([modules] if isinstance(modules, str) else modules)]
+    given = [modules] if isinstance(modules, str) else modules
+    if not isinstance(given, Sequence) or not given:
+        raise ValueError(f"modules: a name or a list of them is needed, got {modules!r}. Write modules=SE,DAttention.")
+    return list({case.name: case for case in map(_case, given)}.values())
 
 
 def _case(given: Any) -> Case:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,15 +22,21 @@ def named(models: str | Sequence[str] | None) -> list[str]:
     """The YAMLs that `bench` is asked for, the stock one first; by default every packaged detector at its scale.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        ValueError, TypeError, FileNotFoundError: If there is no such file, or no model in it. Other errors are those of
+            Ultralytics, which builds it.
     """
     if models is None:
         found = sorted(path.name.replace("yolov8-", "yolov8n-") for path in lookup.CFG.glob("yolov8-*.yaml"))
         models = [name for name in found if host.task_of(host.load_yaml(name)) == host.task_of(host.load_yaml(STOCK))]
-    names = [STOCK, *([models] if isinstance(models, str) else models)]
-    for name in names:
-        host.yaml_path(name)
-    return list(dict.fromkeys(names))
+        return [STOCK, *models]
+    given = [models] if isinstance(models, str) else models
+    if not isinstance(given, Sequence) or not given:
+        raise ValueError(f"models: a YAML or a list of them is needed, got {models!r}. Write models=yolov8n-se.yaml.")
+    for name in given:
+        if Path(str(name)).suffix not in (".yaml", ".yml"):
+            raise ValueError(f"models: a model YAML is needed, got {name!r}. Write models=yolov8n-se.yaml.")
+        host.build(host.load_yaml(name))
+    return list(dict.fromkeys([STOCK, *given]))
 
 
 def rows(names: Sequence[str], setting: Setting) -> list[Row]:

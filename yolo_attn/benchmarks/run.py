@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from ultralytics.utils import LOGGER, TQDM
@@ -18,6 +20,8 @@ from . import models, plots, timing, wording
 from .cases import Case
 from .startup import import_ms
 from .timing import Row, Setting
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,14 @@ class Result:
     def parts(self, style: str) -> list[str]:
         """What is said of it."""
         said = [wording.heading(self.setting, self.rate)]
-        measured = [row for row in self.modules if not row.get("failed")]
-        said += [wording.modules(measured, style)] if measured else []
-        said += [wording.models(self.models, style)] if self.models else []
+        for rows, words in ((self.modules, wording.modules), (self.models, wording.models)):
+            measured = [row for row in rows if not row.get("failed")]
+            said += [words(measured, style)] if measured else []
         return said + ([wording.startup(self.startup)] if self.startup else [])
 
 
 def run(cases: Sequence[Case], names: Sequence[str], setting: Setting, with_import: bool) -> Result:
-    """Measure modules, models, and on demand the import; a module that fails has a row without figures."""
+    """Measure modules, models, and on demand the import; what fails has rows without figures."""
     found: list[Row] = []
     whole: list[Row] = []
     threads = torch.get_num_threads()
@@ -64,24 +68,33 @@ def run(cases: Sequence[Case], names: Sequence[str], setting: Setting, with_impo
         bar.update(1)
         for case in cases:
             bar.set_description(case.name)
-            try:
-                found += timing.rows(case, setting)
-            except Exception as error:  # whatever a module raises
-                LOGGER.warning(f"\n{case.name} failed: {type(error).__name__}: {one_line(error)}")
-                found.append({"name": case.name, "failed": True})
+            found += _tried(case.name, partial(timing.rows, case, setting)) or _failed(case.name)
             bar.update(1)
         if names:
             bar.set_description("models")
-            whole = models.rows(names, setting)
+            whole = _tried("models", partial(models.rows, names, setting)) or _failed(*names)
             bar.update(1)
         if with_import:
             bar.set_description("import")
-        startup = import_ms() if with_import else {}
+        startup = (_tried("import", import_ms) if with_import else None) or {}
         bar.update(with_import)
     finally:
         bar.close()
         torch.set_num_threads(threads)
     return Result(setting, rate, found, whole, startup)
+
+
+def _tried(what: str, measure: Callable[[], Found]) -> Found | None:
+    """What is measured, or None: what one thing raises does not take the figures of the others with it."""
+    try:
+        return measure()
+    except Exception as error:
+        LOGGER.warning(f"\n{what} failed: {type(error).__name__}: {one_line(error)}")
+        return None
+
+
+def _failed(*names: str) -> list[Row]:
+    return [{"name": name, "failed": True} for name in names]
 
 
 def save(result: Result, folder: Path, command: str, also: Path | None = None) -> None:
@@ -91,12 +104,13 @@ def save(result: Result, folder: Path, command: str, also: Path | None = None) -
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / "bench.csv", table(result))
     said = wording.markdown(command, result.parts("github"))
-    for path in (folder / "bench.md", *([also] if also else [])):
-        replace_text(path, said)
+    replace_text(folder / "bench.md", said)
     if drawn := [row for row in result.modules if not row.get("failed")]:
         picture = io.BytesIO()
         plots.draw(drawn, picture)
         replace_bytes(folder / "bench.png", picture.getvalue())
+    if also:
+        replace_text(also, said)
     LOGGER.info(f"The results are in {folder}{f' and {also}' if also else ''}.")
 
 

@@ -13,6 +13,7 @@ from ._export import exporting, step_by_step
 
 NARROW = 16  # channels of a head, from which on the CPU's kernel is at full speed: with 8 it takes 1.3 times as long
 LOGITS = 2**18  # that a block has at most, over images and heads, unless one row has more: 1 MiB, what a cache holds
+DROPPED = 2**20  # the same where dropout is all that asks for blocks: few large ones take less time
 
 
 def attend(
@@ -43,11 +44,25 @@ def attend(
         if d >= NARROW:
             return weights @ v
         return (v.transpose(-2, -1) @ weights.transpose(-2, -1)).transpose(-2, -1)  # long rows: twice as fast
+    if bias is None and dropout_p and q.is_cpu and step_by_step():
+        return _dropped(q, k, v, dropout_p, scale)
     if d >= NARROW or not q.is_cpu or not step_by_step():
         return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)
     scale = d**-0.5 if scale is None else scale
     q, k, v = (F.pad(each, (0, NARROW - d)) for each in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)[..., :d]
+
+
+def _dropped(q: Tensor, k: Tensor, v: Tensor, dropout_p: float, scale: float | None) -> Tensor:
+    """Attention with dropout on a CPU, for which PyTorch has no fused kernel: a few queries at a time."""
+
+    def some(queries: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(queries, k, v, None, dropout_p, scale=scale)
+
+    n = max(DROPPED // max(q.shape[0] * q.shape[1] * k.shape[2], 1), 1)
+    if n >= q.shape[2]:
+        return some(q)
+    return torch.cat([recomputed(some, queries, random=True) for queries in q.split(n, 2)], 2)
 
 
 def _without_kernel(q: Tensor, bias: Tensor) -> bool:

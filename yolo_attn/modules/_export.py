@@ -45,7 +45,7 @@ def exporting() -> bool:
 
 @contextmanager
 def plain() -> Iterator[None]:
-    """Inside this block modules compute as in a graph, by the operations that a count of FLOPs knows."""
+    """Inside this block modules compute by the operations that a count of FLOPs knows, those of a graph."""
     global _plain
     before, _plain = _plain, True
     try:
@@ -54,6 +54,11 @@ def plain() -> Iterator[None]:
         _plain = before
 
 
+def in_graph() -> bool:
+    """Whether a graph is being made, by an export or torch.compile: what it computes is to depend on no size."""
+    return exporting() or torch.compiler.is_compiling()
+
+
 def step_by_step() -> bool:
     """Whether operations just run, one by one: no graph is being made of them, and nobody counts them."""
-    return not (_plain or exporting() or torch.compiler.is_compiling())
+    return not (_plain or in_graph())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..registry import register
 from ._blocks import by_blocks
 from ._checks import boolean, divisible, number, positive
-from ._export import step_by_step
+from ._export import in_graph
 from ._layout import as_layout
 from ._windows import Groups
 from .group_attention import GroupAttention
@@ -123,7 +123,7 @@ class CrossFormerBlock(nn.Module):
         if self.cpe is not None and self.norm_cpe is not None:
             y = y + self.norm_cpe(_on_map(self.cpe, y))
         groups = self.groups((x.shape[1], x.shape[2]))
-        if step_by_step() and not (self.no_mask and groups.padded):
+        if not in_graph() and not (self.no_mask and groups.padded):
             pieces = groups.pieces
             x = x + by_blocks(lambda some: self.attn.by_pieces(some, pieces), y, 3 * y[:1].numel())
         else:

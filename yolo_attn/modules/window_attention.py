@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ..registry import register
 from ._blocks import by_blocks
 from ._checks import heads, number, pair, positive
-from ._export import step_by_step
+from ._export import in_graph
 from ._layout import as_layout
 from ._pieces import Pieces
 from ._windows import Groups
@@ -72,7 +72,7 @@ class LocalAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         windows = Groups((x.shape[2], x.shape[3]), self.window_size, shift=self.shift_size)
         by_pixel = x.permute(0, 2, 3, 1)
-        if step_by_step():
+        if not in_graph():
             pieces = windows.pieces
             out = by_blocks(lambda some: self._by_pieces(some, pieces), by_pixel, 3 * x[:1].numel())
         else:
