@@ -105,3 +105,14 @@ def test_no_tensor_of_all_pairs(pe: str, learns: bool) -> None:
         call(*((module, torch.randn(1, 32, 40, 40)) if learns else (torch.randn(1, 32, 40, 40),)))
     hidden = 32 if pe == "log_cpb" else 4
     assert seen.most <= 4 * hidden * 40 * 1600 < 4 * hidden * 1600**2 / 8
+
+
+@pytest.mark.parametrize("pe", BIASES)
+def test_images_one_by_one(pe: str) -> None:
+    """What the bias is made of would be in memory for all images of a batch."""
+    module, seen = DAttention(32, 40, 4, 1, 1, 3, -1, pe), []
+    for batch in (2, 8):
+        with torch.no_grad(), Largest() as largest:
+            module(torch.randn(batch, 32, 40, 40))
+        seen.append(largest.most)
+    assert seen[1] <= max(2 * seen[0], 8 * 4 * 32 * 1600)

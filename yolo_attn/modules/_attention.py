@@ -103,8 +103,13 @@ def attend_by_rows(
     if exporting():  # the number of blocks would be fixed in a graph
         return some(q, rows)
     width = q.shape[2] // rows.shape[1]
-    n = max(LOGITS // max(q.shape[0] * q.shape[1] * width * k.shape[2], 1), 1)
+    n = max(rows_at_once(q, k, width) // max(len(q), 1), 1)
     if n >= rows.shape[1]:
         return some(q, rows)
     blocks = zip(q.split(n * width, 2), rows.split(n, 1), strict=True)
     return torch.cat([recomputed(some, *block, random=dropout_p > 0) for block in blocks], 2)
+
+
+def rows_at_once(q: Tensor, k: Tensor, width: int) -> int:
+    """How many rows of `width` pixels a block may have, over all images; one at least."""
+    return max(LOGITS // max(q.shape[1] * width * k.shape[2], 1), 1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register
-from ._attention import attend, attend_by_rows
+from ._attention import attend, attend_by_rows, rows_at_once
 from ._checks import boolean, divisible, heads, number, one_of, pair, positive
 from ._constants import constant
 from ._export import exporting
@@ -205,8 +205,14 @@ class DAttention(nn.Module):
         elif self.pe == "fixed":
             bias = self._fixed_bias(query.shape[2:], pos.shape[1:3]).to(q.dtype)
             out = attend(q, k, v, bias, dropout)
-        else:
+        elif exporting():
             out = attend_by_rows(q, k, v, *self._bias(query, pos), dropout)
+        else:  # what the bias is made of is itself as large as the bias of some rows of an image
+            images = rows_at_once(q, k, query.shape[3])
+            split = zip(
+                *(each.split(images) for each in (q, k, v, query)), pos.split(images * self.num_groups), strict=True
+            )
+            out = torch.cat([attend_by_rows(q, k, v, *self._bias(*rest), dropout) for q, k, v, *rest in split])
         return as_layout(rearrange(out, "b n (h w) c -> b (n c) h w", h=query.shape[2]), query)
 
     def _heads(self, x: Tensor) -> Tensor:
