@@ -11,6 +11,7 @@ from .dattention import DAttention
 from .deform_conv import C2fDCN, DeformConv
 from .depatch import DePatch
 from .eca import ECA
+from .ese import ESE
 from .gct import GCT
 from .group_attention import DynamicPosBias
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
@@ -27,6 +28,7 @@ __all__ = [
     "AFF",
     "DAF",
     "ECA",
+    "ESE",
     "GCT",
     "MS_CAM",
     "SE",
