@@ -13,6 +13,7 @@ from .depatch import DePatch
 from .eca import ECA
 from .ese import ESE
 from .gct import GCT
+from .global_context import GlobalContext
 from .group_attention import DynamicPosBias
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .plain_conv import PlainConv
@@ -45,6 +46,7 @@ __all__ = [
     "DeformConv",
     "DeformableTransformerEncoderLayer",
     "DynamicPosBias",
+    "GlobalContext",
     "LocalAttention",
     "MSDeformAttn",
     "PlainConv",
