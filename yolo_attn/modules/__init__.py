@@ -12,6 +12,7 @@ from .deform_conv import C2fDCN, DeformConv
 from .depatch import DePatch
 from .eca import ECA
 from .ese import ESE
+from .gather_excite import GatherExcite
 from .gct import GCT
 from .global_context import GlobalContext
 from .group_attention import DynamicPosBias
@@ -46,6 +47,7 @@ __all__ = [
     "DeformConv",
     "DeformableTransformerEncoderLayer",
     "DynamicPosBias",
+    "GatherExcite",
     "GlobalContext",
     "LocalAttention",
     "MSDeformAttn",
