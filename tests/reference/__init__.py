@@ -23,6 +23,7 @@ from . import (
     sifa,
     sk,
     slpt,
+    srm,
     swin,
 )
 
@@ -43,6 +44,7 @@ REFERENCES = {
     "ESE": ese.ese,
     "GatherExcite": gather_excite.gather_excite,
     "GlobalContext": global_context.global_context,
+    "SRM": srm.srm,
     "GCT": gct.gct,
     "LocalAttention": swin.attention,
     "MSDeformAttn": msda.attention,

@@ -24,6 +24,7 @@ from .se import SE
 from .sifa import SIFA
 from .sk import SK
 from .slpt import SparseLocalPatch
+from .srm import SRM
 from .window_attention import LocalAttention, ShiftWindowAttention
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "SE",
     "SIFA",
     "SK",
+    "SRM",
     "C2fDCN",
     "CrossFormerBlock",
     "CrossFormerStage",
