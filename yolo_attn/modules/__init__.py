@@ -16,6 +16,7 @@ from .gather_excite import GatherExcite
 from .gct import GCT
 from .global_context import GlobalContext
 from .group_attention import DynamicPosBias
+from .lct import LCT
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .plain_conv import PlainConv
 from .pyramid_attention import PyramidAttention
@@ -33,6 +34,7 @@ __all__ = [
     "ECA",
     "ESE",
     "GCT",
+    "LCT",
     "MS_CAM",
     "SE",
     "SIFA",
