@@ -13,6 +13,7 @@ from .depatch import DePatch
 from .eca import ECA
 from .ese import ESE
 from .gather_excite import GatherExcite
+from .gaussian_context import GaussianContext
 from .gct import GCT
 from .global_context import GlobalContext
 from .group_attention import DynamicPosBias
@@ -52,6 +53,7 @@ __all__ = [
     "DeformableTransformerEncoderLayer",
     "DynamicPosBias",
     "GatherExcite",
+    "GaussianContext",
     "GlobalContext",
     "LocalAttention",
     "MSDeformAttn",
