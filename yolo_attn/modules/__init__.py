@@ -19,6 +19,7 @@ from .global_context import GlobalContext
 from .group_attention import DynamicPosBias
 from .lct import LCT
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
+from .nam import NAM
 from .plain_conv import PlainConv
 from .pyramid_attention import PyramidAttention
 from .residual import Residual
@@ -37,6 +38,7 @@ __all__ = [
     "GCT",
     "LCT",
     "MS_CAM",
+    "NAM",
     "SE",
     "SIFA",
     "SK",
