@@ -12,6 +12,7 @@ from .deform_conv import C2fDCN, DeformConv
 from .depatch import DePatch
 from .eca import ECA
 from .ese import ESE
+from .fcanet import FcaNet
 from .gather_excite import GatherExcite
 from .gaussian_context import GaussianContext
 from .gct import GCT
@@ -54,6 +55,7 @@ __all__ = [
     "DeformConv",
     "DeformableTransformerEncoderLayer",
     "DynamicPosBias",
+    "FcaNet",
     "GatherExcite",
     "GaussianContext",
     "GlobalContext",
