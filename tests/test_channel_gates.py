@@ -92,6 +92,14 @@ def test_srm_of_equal_pixels_has_a_gradient() -> None:
     assert gradient.isfinite().all()
 
 
+def test_nam_with_negative_scale_factors() -> None:
+    """Factors of both signs would cancel in the sum that divides them, and a negative one count as unimportant."""
+    module = generic(NAM(4)).double()
+    module.bn.weight.data = torch.tensor([0.5, -1.5, 1.0, -0.1]).double()
+    x = torch.randn(2, 4, 3, 3, dtype=torch.float64)
+    torch.testing.assert_close(module(x), REFERENCES["NAM"](module, x), **TOLERANCE[torch.float64])
+
+
 @pytest.mark.parametrize("kind", FREQUENCIES)
 def test_frequencies_differ(kind: str) -> None:
     """A slip in a table would pool two groups of channels by one basis, or by one that 7 pixels don't have."""
