@@ -24,15 +24,47 @@ class Pair:
         ours, theirs: Make one each, of the same width.
         names: Our names of parameters and buffers, or the beginnings of them, where they differ from timm's.
         views: Our names of those that timm has in another shape with the same numbers in the same order.
+        idle: timm's names of those that make no difference to a result, which we leave out.
     """
 
     ours: Callable[[], nn.Module]
     theirs: Callable[[], nn.Module]
     names: Mapping[str, str] = field(default_factory=dict)
     views: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
+
+
+def _eps(layer: nn.Module) -> nn.Module:
+    """timm's layer with the epsilon of torch's LayerNorm."""
+    for norm in (m for m in layer.modules() if isinstance(m, nn.LayerNorm)):
+        norm.eps = nn.LayerNorm(1).eps
+    return layer
+
+
+def _global_context(part: str, fusion: str) -> Pair:
+    """Our fusion, whose transform has `part` in its name, beside timm's."""
+    ours, theirs = f"channel_{part}_conv", "mlp_add" if part == "add" else "mlp_scale"
+    return Pair(
+        lambda: modules.GlobalContext(16, 4, fusion),
+        lambda: _eps(create_attn("gca" if part == "add" else "gc", 16, rd_channels=4)),
+        {
+            "conv_mask": "conv_attn",
+            **{f"{ours}.{i}": f"{theirs}.{n}" for i, n in enumerate(("fc1", "norm", "", "fc2"))},
+        },
+        (f"{ours}.1.weight", f"{ours}.1.bias"),
+        ("conv_attn.bias",),
+    )
 
 
 PAIRS = {
+    "ECA": Pair(lambda: modules.ECA(16), lambda: create_attn("eca", 16)),
+    "ESE": Pair(lambda: modules.ESE(16), lambda: create_attn("ese", 16)),
+    "GatherExcite": Pair(lambda: modules.GatherExcite(16), lambda: create_attn("ge", 16, use_mlp=False)),
+    "GatherExcite, extent": Pair(  # timm's with convolutions can't be built
+        lambda: modules.GatherExcite(16, 4), lambda: create_attn("ge", 16, use_mlp=False, extent=4)
+    ),
+    "GlobalContext": _global_context("add", "add"),
+    "GlobalContext, scale": _global_context("mul", "scale"),
     "SE": Pair(lambda: modules.SE(16, 4), lambda: create_attn("se", 16, rd_ratio=1 / 4, rd_divisor=1)),
 }
 
@@ -44,7 +76,9 @@ def test_equals_timm(name: str, size: tuple[int, int]) -> None:
     pair = PAIRS[name]
     torch.manual_seed(0)
     ours, theirs = generic(pair.ours()).double(), pair.theirs().double().eval()
-    theirs.load_state_dict({_theirs(k, pair): _viewed(k, v, pair, theirs) for k, v in ours.state_dict().items()})
+    idle = {k: theirs.state_dict()[k] for k in pair.idle}
+    given = {_theirs(k, pair): _viewed(k, v, pair, theirs) for k, v in ours.state_dict().items()}
+    theirs.load_state_dict({**given, **idle})
     x = torch.randn(2, 16, *size, dtype=torch.float64)
     torch.testing.assert_close(ours(x), theirs(x), **TOLERANCE[torch.float64])
 

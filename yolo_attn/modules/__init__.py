@@ -10,9 +10,17 @@ from .dat_stage import DATStage
 from .dattention import DAttention
 from .deform_conv import C2fDCN, DeformConv
 from .depatch import DePatch
+from .eca import ECA
+from .ese import ESE
+from .fcanet import FcaNet
+from .gather_excite import GatherExcite
+from .gaussian_context import GaussianContext
 from .gct import GCT
+from .global_context import GlobalContext
 from .group_attention import DynamicPosBias
+from .lct import LCT
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
+from .nam import NAM
 from .plain_conv import PlainConv
 from .pyramid_attention import PyramidAttention
 from .residual import Residual
@@ -20,17 +28,23 @@ from .se import SE
 from .sifa import SIFA
 from .sk import SK
 from .slpt import SparseLocalPatch
+from .srm import SRM
 from .timm_attn import TimmAttn
 from .window_attention import LocalAttention, ShiftWindowAttention
 
 __all__ = [
     "AFF",
     "DAF",
+    "ECA",
+    "ESE",
     "GCT",
+    "LCT",
     "MS_CAM",
+    "NAM",
     "SE",
     "SIFA",
     "SK",
+    "SRM",
     "C2fDCN",
     "CrossFormerBlock",
     "CrossFormerStage",
@@ -42,6 +56,10 @@ __all__ = [
     "DeformConv",
     "DeformableTransformerEncoderLayer",
     "DynamicPosBias",
+    "FcaNet",
+    "GatherExcite",
+    "GaussianContext",
+    "GlobalContext",
     "LocalAttention",
     "MSDeformAttn",
     "PlainConv",
