@@ -33,6 +33,11 @@ class Pair:
 
 
 PAIRS = {
+    "CBAM": Pair(
+        lambda: modules.CBAM(16, 4, 5),
+        lambda: create_attn("cbam", 16, rd_ratio=1 / 4, spatial_kernel_size=5, mlp_bias=True),
+        {"fc": "channel.fc", "spatial.": "spatial.conv."},
+    ),
     "SE": Pair(lambda: modules.SE(16, 4), lambda: create_attn("se", 16, rd_ratio=1 / 4, rd_divisor=1)),
 }
 

@@ -6,6 +6,7 @@ options, and nothing else of it.
 
 from . import (
     aff,
+    cbam,
     crossformer,
     dat,
     deform_conv,
@@ -20,11 +21,13 @@ from . import (
     sk,
     slpt,
     swin,
+    triplet_attention,
 )
 
 REFERENCES = {
     "AFF": aff.aff,
     "C2fDCN": deform_conv.c2f,
+    "CBAM": cbam.cbam,
     "CrossFormerBlock": crossformer.block,
     "CrossFormerStage": crossformer.stage,
     "CrossScaleEmbed": crossformer.embed,
@@ -47,5 +50,6 @@ REFERENCES = {
     "SK": sk.sk,
     "ShiftWindowAttention": swin.attention,
     "SparseLocalPatch": slpt.sparse_local_patch,
+    "TripletAttention": triplet_attention.triplet_attention,
     "iAFF": aff.iaff,
 }

@@ -3,6 +3,7 @@
 from ._clips import clips
 from ._export import export_safe
 from .aff import AFF, DAF, MS_CAM, iAFF
+from .cbam import CBAM
 from .cross_scale_embed import CrossScaleEmbed
 from .crossformer import CrossFormerBlock, CrossFormerStage
 from .dat import DATBlock
@@ -20,10 +21,12 @@ from .se import SE
 from .sifa import SIFA
 from .sk import SK
 from .slpt import SparseLocalPatch
+from .triplet_attention import TripletAttention
 from .window_attention import LocalAttention, ShiftWindowAttention
 
 __all__ = [
     "AFF",
+    "CBAM",
     "DAF",
     "GCT",
     "MS_CAM",
@@ -48,6 +51,7 @@ __all__ = [
     "Residual",
     "ShiftWindowAttention",
     "SparseLocalPatch",
+    "TripletAttention",
     "clips",
     "export_safe",
     "iAFF",
