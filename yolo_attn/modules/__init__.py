@@ -4,6 +4,7 @@ from ._clips import clips
 from ._export import export_safe
 from .aff import AFF, DAF, MS_CAM, iAFF
 from .cbam import CBAM
+from .coord_att import CoordAtt
 from .cross_scale_embed import CrossScaleEmbed
 from .crossformer import CrossFormerBlock, CrossFormerStage
 from .dat import DATBlock
@@ -11,6 +12,7 @@ from .dat_stage import DATStage
 from .dattention import DAttention
 from .deform_conv import C2fDCN, DeformConv
 from .depatch import DePatch
+from .ela import ELA
 from .gct import GCT
 from .group_attention import DynamicPosBias
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
@@ -28,12 +30,14 @@ __all__ = [
     "AFF",
     "CBAM",
     "DAF",
+    "ELA",
     "GCT",
     "MS_CAM",
     "SE",
     "SIFA",
     "SK",
     "C2fDCN",
+    "CoordAtt",
     "CrossFormerBlock",
     "CrossFormerStage",
     "CrossScaleEmbed",
