@@ -20,7 +20,9 @@ from .plain_conv import PlainConv
 from .pyramid_attention import PyramidAttention
 from .residual import Residual
 from .se import SE
+from .sge import SGE
 from .sifa import SIFA
+from .simam import SimAM
 from .sk import SK
 from .slpt import SparseLocalPatch
 from .triplet_attention import TripletAttention
@@ -34,6 +36,7 @@ __all__ = [
     "GCT",
     "MS_CAM",
     "SE",
+    "SGE",
     "SIFA",
     "SK",
     "C2fDCN",
@@ -54,6 +57,7 @@ __all__ = [
     "PyramidAttention",
     "Residual",
     "ShiftWindowAttention",
+    "SimAM",
     "SparseLocalPatch",
     "TripletAttention",
     "clips",
