@@ -13,6 +13,7 @@ from .dattention import DAttention
 from .deform_conv import C2fDCN, DeformConv
 from .depatch import DePatch
 from .ela import ELA
+from .gam import GAM
 from .gct import GCT
 from .group_attention import DynamicPosBias
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
@@ -21,6 +22,7 @@ from .pyramid_attention import PyramidAttention
 from .residual import Residual
 from .se import SE
 from .sge import SGE
+from .shuffle_attention import ShuffleAttention
 from .sifa import SIFA
 from .simam import SimAM
 from .sk import SK
@@ -33,6 +35,7 @@ __all__ = [
     "CBAM",
     "DAF",
     "ELA",
+    "GAM",
     "GCT",
     "MS_CAM",
     "SE",
@@ -57,6 +60,7 @@ __all__ = [
     "PyramidAttention",
     "Residual",
     "ShiftWindowAttention",
+    "ShuffleAttention",
     "SimAM",
     "SparseLocalPatch",
     "TripletAttention",
