@@ -6,6 +6,7 @@ options, and nothing else of it.
 
 from . import (
     aff,
+    bam,
     cbam,
     coord_att,
     crossformer,
@@ -32,6 +33,7 @@ from . import (
 
 REFERENCES = {
     "AFF": aff.aff,
+    "BAM": bam.bam,
     "C2fDCN": deform_conv.c2f,
     "CBAM": cbam.cbam,
     "CoordAtt": coord_att.coord_att,

@@ -3,6 +3,7 @@
 from ._clips import clips
 from ._export import export_safe
 from .aff import AFF, DAF, MS_CAM, iAFF
+from .bam import BAM
 from .cbam import CBAM
 from .coord_att import CoordAtt
 from .cross_scale_embed import CrossScaleEmbed
@@ -32,6 +33,7 @@ from .window_attention import LocalAttention, ShiftWindowAttention
 
 __all__ = [
     "AFF",
+    "BAM",
     "CBAM",
     "DAF",
     "ELA",
