@@ -65,6 +65,12 @@ PAIRS = {
     ),
     "GlobalContext": _global_context("add", "add"),
     "GlobalContext, scale": _global_context("mul", "scale"),
+    "CBAM": Pair(
+        lambda: modules.CBAM(16, 4, 5),
+        lambda: create_attn("cbam", 16, rd_ratio=1 / 4, spatial_kernel_size=5, mlp_bias=True),
+        {"fc": "channel.fc", "spatial.": "spatial.conv."},
+    ),
+    "CoordAtt": Pair(lambda: modules.CoordAtt(16), lambda: create_attn("coord", 16, rd_channels=8, bias=True)),
     "SE": Pair(lambda: modules.SE(16, 4), lambda: create_attn("se", 16, rd_ratio=1 / 4, rd_divisor=1)),
 }
 

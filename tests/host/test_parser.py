@@ -134,17 +134,8 @@ def test_names() -> None:
     assert tasks.DAttention is ultralytics.nn.modules.DAttention is yolo_attn.get("DAttention").cls
     assert tasks.PSA is not layers.Pixel
     assert any("PSA in a YAML is Ultralytics' own. Write tests.host.layers.Pixel" in str(w.message) for w in told)
-
-    @yolo_attn.register(name="CBAM")  # a YAML doesn't reach Ultralytics' own
-    class CBAM(torch.nn.Identity):
-        def __init__(self, dim: int) -> None:
-            super().__init__()
-
-    try:
-        assert tasks.CBAM is CBAM
-        assert ultralytics.nn.modules.CBAM.__module__.startswith("ultralytics.")
-    finally:
-        del tasks.CBAM, yolo_attn.registry._specs["CBAM"]
+    assert tasks.CBAM is yolo_attn.get("CBAM").cls  # a YAML doesn't reach Ultralytics' own
+    assert ultralytics.nn.modules.CBAM.__module__.startswith("ultralytics.")
 
 
 def test_own_module_by_full_name(run, tmp_path) -> None:

@@ -29,6 +29,28 @@ def depthwise(layer, x: Tensor) -> Tensor:
     return y if layer.bias is None else y + layer.bias.view(1, -1, 1, 1)
 
 
+def conv2d(layer, x: Tensor) -> Tensor:
+    """A convolution of stride 1 and an odd kernel by loops over the kernel and the groups, x (B, C, H, W)."""
+    weight, (kh, kw), (dh, dw) = layer.weight, layer.kernel_size, layer.dilation
+    (b, c, h, w), groups = x.shape, layer.groups
+    top, left = kh // 2 * dh, kw // 2 * dw
+    padded = x.new_zeros(b, c, h + 2 * top, w + 2 * left)
+    padded[:, :, top : top + h, left : left + w] = x
+    y = x.new_zeros(b, len(weight), h, w)
+    n_in, n_out = c // groups, len(weight) // groups
+    for g in range(groups):
+        for i in range(kh):
+            for j in range(kw):
+                seen = padded[:, g * n_in : (g + 1) * n_in, i * dh : i * dh + h, j * dw : j * dw + w]
+                kernel = weight[g * n_out : (g + 1) * n_out, :, i, j]
+                y[:, g * n_out : (g + 1) * n_out] += torch.einsum("oc,bchw->bohw", kernel, seen)
+    return y if layer.bias is None else y + layer.bias.view(1, -1, 1, 1)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    return 1 / (1 + (-x).exp())
+
+
 def layer_norm(norm, x: Tensor) -> Tensor:
     """LayerNorm over the channels of x (B, C, H, W)."""
     mean = x.mean(1, keepdim=True)

@@ -3,6 +3,9 @@
 from ._clips import clips
 from ._export import export_safe
 from .aff import AFF, DAF, MS_CAM, iAFF
+from .bam import BAM
+from .cbam import CBAM
+from .coord_att import CoordAtt
 from .cross_scale_embed import CrossScaleEmbed
 from .crossformer import CrossFormerBlock, CrossFormerStage
 from .dat import DATBlock
@@ -11,8 +14,10 @@ from .dattention import DAttention
 from .deform_conv import C2fDCN, DeformConv
 from .depatch import DePatch
 from .eca import ECA
+from .ela import ELA
 from .ese import ESE
 from .fcanet import FcaNet
+from .gam import GAM
 from .gather_excite import GatherExcite
 from .gaussian_context import GaussianContext
 from .gct import GCT
@@ -25,27 +30,37 @@ from .plain_conv import PlainConv
 from .pyramid_attention import PyramidAttention
 from .residual import Residual
 from .se import SE
+from .sge import SGE
+from .shuffle_attention import ShuffleAttention
 from .sifa import SIFA
+from .simam import SimAM
 from .sk import SK
 from .slpt import SparseLocalPatch
 from .srm import SRM
 from .timm_attn import TimmAttn
+from .triplet_attention import TripletAttention
 from .window_attention import LocalAttention, ShiftWindowAttention
 
 __all__ = [
     "AFF",
+    "BAM",
+    "CBAM",
     "DAF",
     "ECA",
+    "ELA",
     "ESE",
+    "GAM",
     "GCT",
     "LCT",
     "MS_CAM",
     "NAM",
     "SE",
+    "SGE",
     "SIFA",
     "SK",
     "SRM",
     "C2fDCN",
+    "CoordAtt",
     "CrossFormerBlock",
     "CrossFormerStage",
     "CrossScaleEmbed",
@@ -66,8 +81,11 @@ __all__ = [
     "PyramidAttention",
     "Residual",
     "ShiftWindowAttention",
+    "ShuffleAttention",
+    "SimAM",
     "SparseLocalPatch",
     "TimmAttn",
+    "TripletAttention",
     "clips",
     "export_safe",
     "iAFF",

@@ -31,6 +31,14 @@ def number(module: nn.Module, low: float = -LARGEST, high: float = LARGEST, **ar
             )
 
 
+def odd(module: nn.Module, **arguments: int) -> None:
+    """Raise ValueError unless every argument is an odd positive integer."""
+    positive(module, **arguments)
+    for name, value in arguments.items():
+        if value % 2 == 0:
+            raise ValueError(f"{type(module).__name__}: {name} must be odd, got {value}. Choose one more or less.")
+
+
 def boolean(module: nn.Module, **arguments: bool) -> None:
     """Raise ValueError unless every argument is True or False."""
     for name, value in arguments.items():
@@ -49,6 +57,11 @@ def divisible(module: nn.Module, total: str, by: str, **values: int) -> None:
             f"{type(module).__name__}: {by} must divide {total}, got {by}={part} and {total}={whole}. "
             f"Choose one of {', '.join(map(str, fitting))}."
         )
+
+
+def largest_divisor(total: int, most: int) -> int:
+    """The largest divisor that is at most this, and 1 where this is less."""
+    return next(n for n in range(max(most, 1), 0, -1) if total % n == 0)
 
 
 def heads(module: nn.Module, dim: int, num_heads: int, head_dim: int | None, default: int = 8) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,6 +25,16 @@ def batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
 
 def _has_no_variance(x: Tensor) -> bool:
     return x.shape[0] * x.shape[2] * x.shape[3] == 1
+
+
+def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """norm(x), and no error where there is one value in a group: that is zero, times the weight, plus the bias.
+
+    Args:
+        norm: The layer.
+        x: Maps or strips (B, C, ...).
+    """
+    return torch.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
 
 
 class LenientSequential(nn.Sequential):
