@@ -17,7 +17,8 @@ def test_declared(name: str, options: dict) -> None:
     """A factor or a table would decay and go to Muon, because its class does not declare it or misspells it."""
     spec = yolo_attn.get(name)
     module = spec.cls(**{**by_name(spec, spec.tiny), **options})
-    weights = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention, nn.LayerNorm, nn.modules.batchnorm._NormBase)
+    norms = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
+    weights = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention, *norms)
     for owner in module.modules():
         own = {k for k, _ in owner.named_parameters(recurse=False)}
         declared = set(getattr(owner, "no_weight_decay", ()))

@@ -10,6 +10,7 @@ from .dat_stage import DATStage
 from .dattention import DAttention
 from .deform_conv import C2fDCN, DeformConv
 from .depatch import DePatch
+from .ema import EMA
 from .gct import GCT
 from .group_attention import DynamicPosBias
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
@@ -25,6 +26,7 @@ from .window_attention import LocalAttention, ShiftWindowAttention
 __all__ = [
     "AFF",
     "DAF",
+    "EMA",
     "GCT",
     "MS_CAM",
     "SE",
