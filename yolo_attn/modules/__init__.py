@@ -13,6 +13,7 @@ from .depatch import DePatch
 from .ema import EMA
 from .gct import GCT
 from .group_attention import DynamicPosBias
+from .lsk import LSK
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .plain_conv import PlainConv
 from .pyramid_attention import PyramidAttention
@@ -28,6 +29,7 @@ __all__ = [
     "DAF",
     "EMA",
     "GCT",
+    "LSK",
     "MS_CAM",
     "SE",
     "SIFA",
