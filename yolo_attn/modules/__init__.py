@@ -14,6 +14,7 @@ from .ema import EMA
 from .gct import GCT
 from .group_attention import DynamicPosBias
 from .lsk import LSK
+from .lska import LSKA
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .plain_conv import PlainConv
 from .pyramid_attention import PyramidAttention
@@ -30,6 +31,7 @@ __all__ = [
     "EMA",
     "GCT",
     "LSK",
+    "LSKA",
     "MS_CAM",
     "SE",
     "SIFA",
