@@ -6,6 +6,7 @@ options, and nothing else of it.
 
 from . import (
     aff,
+    cpca,
     crossformer,
     dat,
     deform_conv,
@@ -28,6 +29,7 @@ from . import (
 REFERENCES = {
     "AFF": aff.aff,
     "C2fDCN": deform_conv.c2f,
+    "CPCA": cpca.cpca,
     "CrossFormerBlock": crossformer.block,
     "CrossFormerStage": crossformer.stage,
     "CrossScaleEmbed": crossformer.embed,
