@@ -16,6 +16,7 @@ from .gct import GCT
 from .group_attention import DynamicPosBias
 from .lsk import LSK
 from .lska import LSKA
+from .mlca import MLCA
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .plain_conv import PlainConv
 from .pyramid_attention import PyramidAttention
@@ -34,6 +35,7 @@ __all__ = [
     "GCT",
     "LSK",
     "LSKA",
+    "MLCA",
     "MS_CAM",
     "SE",
     "SIFA",
