@@ -6,6 +6,7 @@ options, and nothing else of it.
 
 from . import (
     aff,
+    caa,
     cpca,
     crossformer,
     dat,
@@ -30,6 +31,7 @@ from . import (
 REFERENCES = {
     "AFF": aff.aff,
     "C2fDCN": deform_conv.c2f,
+    "CAA": caa.caa,
     "CPCA": cpca.cpca,
     "CrossFormerBlock": crossformer.block,
     "CrossFormerStage": crossformer.stage,

@@ -3,6 +3,7 @@
 from ._clips import clips
 from ._export import export_safe
 from .aff import AFF, DAF, MS_CAM, iAFF
+from .caa import CAA
 from .cpca import CPCA
 from .cross_scale_embed import CrossScaleEmbed
 from .crossformer import CrossFormerBlock, CrossFormerStage
@@ -29,6 +30,7 @@ from .window_attention import LocalAttention, ShiftWindowAttention
 
 __all__ = [
     "AFF",
+    "CAA",
     "CPCA",
     "DAF",
     "EMA",
