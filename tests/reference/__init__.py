@@ -25,6 +25,7 @@ from . import (
     sifa,
     sk,
     slpt,
+    strip_pooling,
     swin,
 )
 
@@ -59,5 +60,6 @@ REFERENCES = {
     "SK": sk.sk,
     "ShiftWindowAttention": swin.attention,
     "SparseLocalPatch": slpt.sparse_local_patch,
+    "StripPooling": strip_pooling.strip_pooling,
     "iAFF": aff.iaff,
 }

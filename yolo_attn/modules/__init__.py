@@ -26,6 +26,7 @@ from .se import SE
 from .sifa import SIFA
 from .sk import SK
 from .slpt import SparseLocalPatch
+from .strip_pooling import StripPooling
 from .window_attention import LocalAttention, ShiftWindowAttention
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "Residual",
     "ShiftWindowAttention",
     "SparseLocalPatch",
+    "StripPooling",
     "clips",
     "export_safe",
     "iAFF",
