@@ -19,6 +19,7 @@ from .lsk import LSK
 from .lska import LSKA
 from .mlca import MLCA
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
+from .parnet import ParNet
 from .plain_conv import PlainConv
 from .pyramid_attention import PyramidAttention
 from .residual import Residual
@@ -56,6 +57,7 @@ __all__ = [
     "DynamicPosBias",
     "LocalAttention",
     "MSDeformAttn",
+    "ParNet",
     "PlainConv",
     "PyramidAttention",
     "Residual",
