@@ -56,9 +56,9 @@ class EMA(nn.Module):
         self.conv3x3 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        b, _, h, w = x.shape
-        grouped = x.unflatten(1, (self.num_groups, -1))  # B G c H W
-        groups = grouped.flatten(0, 1)
+        b, c, h, w = x.shape
+        groups = x.unflatten(1, (self.num_groups, -1)).flatten(0, 1)
+        groups = groups.contiguous()  # BG c H W; of one channels_last image it would be a view with gaps, which is slow
         rows = self.conv1x1(groups.mean(3, keepdim=True)).sigmoid()  # BG c H 1
         columns = self.conv1x1(groups.mean(2, keepdim=True)).sigmoid()  # BG c 1 W
         norm = self.gn  # not called: nn.GroupNorm refuses a single pixel of a single group
@@ -67,4 +67,4 @@ class EMA(nn.Module):
         of_near = norm.bias.softmax(0).view(1, 1, -1)  # weights of channels, from the means of the other branch
         of_wide = near.mean((2, 3)).softmax(1).unsqueeze(1)  # BG 1 c
         gate = (of_near @ near.flatten(2) + of_wide @ wide.flatten(2)).sigmoid()  # BG 1 HW
-        return as_layout((grouped * gate.view(b, self.num_groups, 1, h, w)).flatten(1, 2), x)
+        return as_layout((groups * gate.unflatten(2, (h, w))).view(b, c, h, w), x)
