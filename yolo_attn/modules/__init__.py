@@ -4,8 +4,10 @@ from ._clips import clips
 from ._export import export_safe
 from .aff import AFF, DAF, MS_CAM, iAFF
 from .bam import BAM
+from .caa import CAA
 from .cbam import CBAM
 from .coord_att import CoordAtt
+from .cpca import CPCA
 from .cross_scale_embed import CrossScaleEmbed
 from .crossformer import CrossFormerBlock, CrossFormerStage
 from .dat import DATBlock
@@ -15,6 +17,7 @@ from .deform_conv import C2fDCN, DeformConv
 from .depatch import DePatch
 from .eca import ECA
 from .ela import ELA
+from .ema import EMA
 from .ese import ESE
 from .fcanet import FcaNet
 from .gam import GAM
@@ -24,8 +27,12 @@ from .gct import GCT
 from .global_context import GlobalContext
 from .group_attention import DynamicPosBias
 from .lct import LCT
+from .lsk import LSK
+from .lska import LSKA
+from .mlca import MLCA
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .nam import NAM
+from .parnet import ParNet
 from .plain_conv import PlainConv
 from .pyramid_attention import PyramidAttention
 from .residual import Residual
@@ -37,6 +44,7 @@ from .simam import SimAM
 from .sk import SK
 from .slpt import SparseLocalPatch
 from .srm import SRM
+from .strip_pooling import StripPooling
 from .timm_attn import TimmAttn
 from .triplet_attention import TripletAttention
 from .window_attention import LocalAttention, ShiftWindowAttention
@@ -44,14 +52,20 @@ from .window_attention import LocalAttention, ShiftWindowAttention
 __all__ = [
     "AFF",
     "BAM",
+    "CAA",
     "CBAM",
+    "CPCA",
     "DAF",
     "ECA",
     "ELA",
+    "EMA",
     "ESE",
     "GAM",
     "GCT",
     "LCT",
+    "LSK",
+    "LSKA",
+    "MLCA",
     "MS_CAM",
     "NAM",
     "SE",
@@ -77,6 +91,7 @@ __all__ = [
     "GlobalContext",
     "LocalAttention",
     "MSDeformAttn",
+    "ParNet",
     "PlainConv",
     "PyramidAttention",
     "Residual",
@@ -84,6 +99,7 @@ __all__ = [
     "ShuffleAttention",
     "SimAM",
     "SparseLocalPatch",
+    "StripPooling",
     "TimmAttn",
     "TripletAttention",
     "clips",
