@@ -66,7 +66,8 @@ def test_hook(version: str, tried: list[list[str]], tmp_path: Path) -> None:
     pytest_run = [sys.executable, "-m", "pytest", *options, str(ROOT / "tests" / "host")]
     done = subprocess.run(pytest_run, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-6000:]
-    counts = [sum(map(int, re.findall(rf"(\d+) {what}", done.stdout.splitlines()[-1]))) for what in COLUMNS[-2:]]
+    summary = next(line for line in reversed(done.stdout.splitlines()) if re.search(r"\d+ passed", line))
+    counts = [sum(map(int, re.findall(rf"(\d+) {what}", summary))) for what in COLUMNS[-2:]]
     tried.append([*versions, platform.python_version(), datetime.date.today().isoformat(), *map(str, counts)])
 
 
