@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from ..registry import register
-from ._checks import divisible, positive
+from ._checks import divisible, largest_divisor, positive
 from ._layout import as_layout
+from ._norm import group_norm
 
 GROUPS = 32  # of the official code
 
@@ -46,7 +46,7 @@ class EMA(nn.Module):
         super().__init__()
         positive(self, dim=dim)
         if num_groups is None:
-            num_groups = next(n for n in range(min(dim, GROUPS), 0, -1) if dim % n == 0)
+            num_groups = largest_divisor(dim, GROUPS)
         positive(self, num_groups=num_groups)
         divisible(self, "dim", "num_groups", dim=dim, num_groups=num_groups)
         self.num_groups = num_groups
@@ -61,10 +61,9 @@ class EMA(nn.Module):
         groups = groups.contiguous()  # BG c H W; of one channels_last image it would be a view with gaps, which is slow
         rows = self.conv1x1(groups.mean(3, keepdim=True)).sigmoid()  # BG c H 1
         columns = self.conv1x1(groups.mean(2, keepdim=True)).sigmoid()  # BG c 1 W
-        norm = self.gn  # not called: nn.GroupNorm refuses a single pixel of a single group
-        wide = torch.group_norm(groups * rows * columns, norm.num_groups, norm.weight, norm.bias, norm.eps)
+        wide = group_norm(self.gn, groups * rows * columns)
         near = self.conv3x3(groups)
-        of_near = norm.bias.softmax(0).view(1, 1, -1)  # weights of channels, from the means of the other branch
+        of_near = self.gn.bias.softmax(0).view(1, 1, -1)  # weights of channels, from the means of the other branch
         of_wide = near.mean((2, 3)).softmax(1).unsqueeze(1)  # BG 1 c
         gate = (of_near @ near.flatten(2) + of_wide @ wide.flatten(2)).sigmoid()  # BG 1 HW
         return as_layout((groups * gate.unflatten(2, (h, w))).view(b, c, h, w), x)

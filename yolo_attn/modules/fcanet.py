@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..registry import register
-from ._checks import one_of, positive
+from ._checks import largest_divisor, one_of, positive
 from ._constants import constant
 
 MOST = 16  # frequencies by default
@@ -75,7 +75,7 @@ class FcaNet(nn.Module):
         super().__init__()
         positive(self, dim=dim, reduction=reduction)
         if freq_sel_method is None:
-            kind, count = "top", next(n for n in range(MOST, 0, -1) if dim % n == 0)
+            kind, count = "top", largest_divisor(dim, MOST)
         else:
             one_of(self, "freq_sel_method", freq_sel_method, METHODS)
             kind, count = freq_sel_method[:3], int(freq_sel_method[3:])

@@ -7,14 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register
-from ._checks import divisible, positive
+from ._checks import divisible, largest_divisor, positive
 
 GROUPS, SMALLEST = 64, 4  # the paper's number of groups, and the channels in the smallest of its groups
-
-
-def _groups(dim: int) -> int:
-    """The largest divisor of dim that is at most 64 and leaves at least 4 channels in a group."""
-    return next(n for n in range(max(min(GROUPS, dim // SMALLEST), 1), 0, -1) if dim % n == 0)
 
 
 @register(
@@ -49,13 +44,13 @@ class LCT(nn.Module):
     def __init__(self, dim: int, num_groups: int | None = None) -> None:
         super().__init__()
         positive(self, dim=dim)
-        num_groups = _groups(dim) if num_groups is None else num_groups
+        num_groups = largest_divisor(dim, min(GROUPS, dim // SMALLEST)) if num_groups is None else num_groups
         positive(self, num_groups=num_groups)
         divisible(self, "dim", "num_groups", dim=dim, num_groups=num_groups)
         if num_groups == dim > 1:
             raise ValueError(
                 f"LCT: num_groups must leave two channels in a group, got {num_groups} of {dim}. "
-                f"Take {_groups(dim)}, say."
+                f"Take {largest_divisor(dim, min(GROUPS, dim // SMALLEST))}, say."
             )
         self.groups = num_groups, dim // num_groups
         self.w = nn.Parameter(torch.zeros(dim))
