@@ -12,6 +12,7 @@ from .deform_conv import C2fDCN, DeformConv
 from .depatch import DePatch
 from .gct import GCT
 from .group_attention import DynamicPosBias
+from .mhsa import MHSA
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .plain_conv import PlainConv
 from .pyramid_attention import PyramidAttention
@@ -26,6 +27,7 @@ __all__ = [
     "AFF",
     "DAF",
     "GCT",
+    "MHSA",
     "MS_CAM",
     "SE",
     "SIFA",
