@@ -14,6 +14,7 @@ from .gct import GCT
 from .group_attention import DynamicPosBias
 from .mhsa import MHSA
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
+from .non_local import NonLocal
 from .plain_conv import PlainConv
 from .pyramid_attention import PyramidAttention
 from .residual import Residual
@@ -45,6 +46,7 @@ __all__ = [
     "DynamicPosBias",
     "LocalAttention",
     "MSDeformAttn",
+    "NonLocal",
     "PlainConv",
     "PyramidAttention",
     "Residual",
