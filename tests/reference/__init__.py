@@ -6,6 +6,7 @@ options, and nothing else of it.
 
 from . import (
     aff,
+    criss_cross,
     crossformer,
     dat,
     deform_conv,
@@ -27,6 +28,7 @@ from . import (
 REFERENCES = {
     "AFF": aff.aff,
     "C2fDCN": deform_conv.c2f,
+    "CrissCross": criss_cross.criss_cross,
     "CrossFormerBlock": crossformer.block,
     "CrossFormerStage": crossformer.stage,
     "CrossScaleEmbed": crossformer.embed,

@@ -3,6 +3,7 @@
 from ._clips import clips
 from ._export import export_safe
 from .aff import AFF, DAF, MS_CAM, iAFF
+from .criss_cross import CrissCross
 from .cross_scale_embed import CrossScaleEmbed
 from .crossformer import CrossFormerBlock, CrossFormerStage
 from .dat import DATBlock
@@ -34,6 +35,7 @@ __all__ = [
     "SIFA",
     "SK",
     "C2fDCN",
+    "CrissCross",
     "CrossFormerBlock",
     "CrossFormerStage",
     "CrossScaleEmbed",
