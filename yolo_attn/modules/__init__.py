@@ -11,6 +11,7 @@ from .dat_stage import DATStage
 from .dattention import DAttention
 from .deform_conv import C2fDCN, DeformConv
 from .depatch import DePatch
+from .double_attention import DoubleAttention
 from .gct import GCT
 from .group_attention import DynamicPosBias
 from .mhsa import MHSA
@@ -45,6 +46,7 @@ __all__ = [
     "DePatch",
     "DeformConv",
     "DeformableTransformerEncoderLayer",
+    "DoubleAttention",
     "DynamicPosBias",
     "LocalAttention",
     "MSDeformAttn",
