@@ -8,6 +8,7 @@ from . import (
     aff,
     criss_cross,
     crossformer,
+    danet,
     dat,
     deform_conv,
     depatch,
@@ -29,6 +30,7 @@ from . import (
 REFERENCES = {
     "AFF": aff.aff,
     "C2fDCN": deform_conv.c2f,
+    "ChannelSelfAttention": danet.channel,
     "CrissCross": criss_cross.criss_cross,
     "CrossFormerBlock": crossformer.block,
     "CrossFormerStage": crossformer.stage,
@@ -48,6 +50,7 @@ REFERENCES = {
     "MS_CAM": aff.ms_cam,
     "NonLocal": non_local.non_local,
     "PlainConv": plain_conv.plain_conv,
+    "PositionAttention": danet.position,
     "PyramidAttention": pvt.attention,
     "Residual": residual.residual,
     "SE": se.se,

@@ -6,6 +6,7 @@ from .aff import AFF, DAF, MS_CAM, iAFF
 from .criss_cross import CrissCross
 from .cross_scale_embed import CrossScaleEmbed
 from .crossformer import CrossFormerBlock, CrossFormerStage
+from .danet import ChannelSelfAttention, PositionAttention
 from .dat import DATBlock
 from .dat_stage import DATStage
 from .dattention import DAttention
@@ -36,6 +37,7 @@ __all__ = [
     "SIFA",
     "SK",
     "C2fDCN",
+    "ChannelSelfAttention",
     "CrissCross",
     "CrossFormerBlock",
     "CrossFormerStage",
@@ -52,6 +54,7 @@ __all__ = [
     "MSDeformAttn",
     "NonLocal",
     "PlainConv",
+    "PositionAttention",
     "PyramidAttention",
     "Residual",
     "ShiftWindowAttention",
