@@ -19,6 +19,7 @@ from .mhsa import MHSA
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .non_local import NonLocal
 from .plain_conv import PlainConv
+from .polarized import PolarizedParallel, PolarizedSequential
 from .pyramid_attention import PyramidAttention
 from .residual import Residual
 from .se import SE
@@ -54,6 +55,8 @@ __all__ = [
     "MSDeformAttn",
     "NonLocal",
     "PlainConv",
+    "PolarizedParallel",
+    "PolarizedSequential",
     "PositionAttention",
     "PyramidAttention",
     "Residual",
