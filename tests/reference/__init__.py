@@ -6,6 +6,7 @@ options, and nothing else of it.
 
 from . import (
     aff,
+    bi_level_routing,
     criss_cross,
     crossformer,
     danet,
@@ -30,6 +31,7 @@ from . import (
 
 REFERENCES = {
     "AFF": aff.aff,
+    "BiLevelRouting": bi_level_routing.bi_level_routing,
     "C2fDCN": deform_conv.c2f,
     "ChannelSelfAttention": danet.channel,
     "CrissCross": criss_cross.criss_cross,

@@ -3,6 +3,7 @@
 from ._clips import clips
 from ._export import export_safe
 from .aff import AFF, DAF, MS_CAM, iAFF
+from .bi_level_routing import BiLevelRouting
 from .criss_cross import CrissCross
 from .cross_scale_embed import CrossScaleEmbed
 from .crossformer import CrossFormerBlock, CrossFormerStage
@@ -37,6 +38,7 @@ __all__ = [
     "SE",
     "SIFA",
     "SK",
+    "BiLevelRouting",
     "C2fDCN",
     "ChannelSelfAttention",
     "CrissCross",
