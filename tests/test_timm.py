@@ -33,6 +33,11 @@ class Pair:
 
 
 PAIRS = {
+    "NonLocal": Pair(  # without the scale: timm's is that of another width
+        lambda: modules.NonLocal(16, 4, use_scale=False),
+        lambda: create_attn("nl", 16, use_scale=False, rd_ratio=1 / 4, rd_divisor=1),
+        {"theta": "t", "phi": "p", "out": "z", "bn": "norm"},
+    ),
     "SE": Pair(lambda: modules.SE(16, 4), lambda: create_attn("se", 16, rd_ratio=1 / 4, rd_divisor=1)),
 }
 
