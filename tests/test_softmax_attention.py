@@ -120,6 +120,12 @@ def learn(module: CrissCross, x: Tensor) -> list[Tensor]:
     return [out, *torch.autograd.grad(out.square().sum(), [x, *module.parameters()])]
 
 
+def test_criss_cross_is_exported_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of blocks would be fixed in a graph, by a large example, and other sizes be refused."""
+    monkeypatch.setattr(criss_cross, "LOGITS", 1)
+    test_options_are_exported("CrissCross", {})
+
+
 def test_criss_cross_has_no_cube(monkeypatch: pytest.MonkeyPatch) -> None:
     """All logits of a map, H W (H + W), would be there at once, where blocks of rows are meant to keep them small."""
     monkeypatch.setattr(criss_cross, "LOGITS", 1)
@@ -158,7 +164,7 @@ def test_channels_by_the_official_sign() -> None:
 
 @pytest.mark.parametrize("size", [(6, 6), (7, 5)], ids=str)
 def test_regions_that_are_not_chosen_make_no_difference(size: tuple[int, int]) -> None:
-    """Attention would leak to regions beside the k best, or to padding."""
+    """Attention would leak to regions beside the k best."""
     module = BiLevelRouting(8, 2, n_win=3, topk=2)
     nn.init.zeros_(module.lepe.weight)
     x = torch.randn(1, 8, *size, requires_grad=True)

@@ -69,9 +69,11 @@ def _criss_cross(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention of pixels (B, H, W, c) to those of their row and column, a few rows of the map at a time."""
     b, h, w, _ = q.shape
     row = torch.arange(h, device=q.device)
+    if exporting():  # the number of blocks would be fixed in a graph
+        return _rows(q, row, k, v, k, v)
     most = LOGITS if q.is_cpu else ON_GPU * LOGITS
-    n = h if exporting() else max(most // max(b * w * (h + w), 1), 1)  # a graph is to suit other sizes
-    if exporting() or n >= h:
+    n = max(most // max(b * w * (h + w), 1), 1)
+    if n >= h:
         return _rows(q, row, k, v, k, v)
     blocks = zip(q.split(n, 1), row.split(n), k.split(n, 1), v.split(n, 1), strict=True)
     return torch.cat([recomputed(_rows, q, row, k, v, *own) for q, row, *own in blocks], 1)
