@@ -100,6 +100,7 @@ class ChannelSelfAttention(nn.Module):
         with without_autocast(x):
             wide = at_least_float32(x).flatten(2)
             energy = wide @ wide.transpose(1, 2)  # B C C
-            out = (-energy if self.reverse else energy).softmax(2) @ wide
+            most = energy.amax(2, keepdim=True)  # without it OpenVINO 2026.4 fuses the products, to other numbers
+            out = (most - energy if self.reverse else energy - most).softmax(2) @ wide
         out = out.to(x.dtype).unflatten(2, x.shape[2:])
         return x + self.gamma.to(x.dtype) * as_layout(out, x)
