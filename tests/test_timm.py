@@ -71,6 +71,11 @@ PAIRS = {
         {"fc": "channel.fc", "spatial.": "spatial.conv."},
     ),
     "CoordAtt": Pair(lambda: modules.CoordAtt(16), lambda: create_attn("coord", 16, rd_channels=8, bias=True)),
+    "NonLocal": Pair(  # without the scale: timm's is that of another width
+        lambda: modules.NonLocal(16, 4, use_scale=False),
+        lambda: create_attn("nl", 16, use_scale=False, rd_ratio=1 / 4, rd_divisor=1),
+        {"theta": "t", "phi": "p", "out": "z", "bn": "norm"},
+    ),
     "SE": Pair(lambda: modules.SE(16, 4), lambda: create_attn("se", 16, rd_ratio=1 / 4, rd_divisor=1)),
 }
 

@@ -4,17 +4,21 @@ from ._clips import clips
 from ._export import export_safe
 from .aff import AFF, DAF, MS_CAM, iAFF
 from .bam import BAM
+from .bi_level_routing import BiLevelRouting
 from .caa import CAA
 from .cbam import CBAM
 from .coord_att import CoordAtt
 from .cpca import CPCA
+from .criss_cross import CrissCross
 from .cross_scale_embed import CrossScaleEmbed
 from .crossformer import CrossFormerBlock, CrossFormerStage
+from .danet import ChannelSelfAttention, PositionAttention
 from .dat import DATBlock
 from .dat_stage import DATStage
 from .dattention import DAttention
 from .deform_conv import C2fDCN, DeformConv
 from .depatch import DePatch
+from .double_attention import DoubleAttention
 from .eca import ECA
 from .ela import ELA
 from .ema import EMA
@@ -29,11 +33,14 @@ from .group_attention import DynamicPosBias
 from .lct import LCT
 from .lsk import LSK
 from .lska import LSKA
+from .mhsa import MHSA
 from .mlca import MLCA
 from .msda import DeformableTransformerEncoderLayer, MSDeformAttn
 from .nam import NAM
+from .non_local import NonLocal
 from .parnet import ParNet
 from .plain_conv import PlainConv
+from .polarized import PolarizedParallel, PolarizedSequential
 from .pyramid_attention import PyramidAttention
 from .residual import Residual
 from .se import SE
@@ -65,6 +72,7 @@ __all__ = [
     "LCT",
     "LSK",
     "LSKA",
+    "MHSA",
     "MLCA",
     "MS_CAM",
     "NAM",
@@ -73,8 +81,11 @@ __all__ = [
     "SIFA",
     "SK",
     "SRM",
+    "BiLevelRouting",
     "C2fDCN",
+    "ChannelSelfAttention",
     "CoordAtt",
+    "CrissCross",
     "CrossFormerBlock",
     "CrossFormerStage",
     "CrossScaleEmbed",
@@ -84,6 +95,7 @@ __all__ = [
     "DePatch",
     "DeformConv",
     "DeformableTransformerEncoderLayer",
+    "DoubleAttention",
     "DynamicPosBias",
     "FcaNet",
     "GatherExcite",
@@ -91,8 +103,12 @@ __all__ = [
     "GlobalContext",
     "LocalAttention",
     "MSDeformAttn",
+    "NonLocal",
     "ParNet",
     "PlainConv",
+    "PolarizedParallel",
+    "PolarizedSequential",
+    "PositionAttention",
     "PyramidAttention",
     "Residual",
     "ShiftWindowAttention",

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ._blocks import recomputed
 from ._export import exporting, step_by_step
+from ._sampling import at_least_float32, without_autocast
 
 NARROW = 16  # channels of a head, from which on the CPU's kernel is at full speed: with 8 it takes 1.3 times as long
 LOGITS = 2**18  # that a block has at most, over images and heads, unless one row has more: 1 MiB, what a cache holds
@@ -29,28 +30,30 @@ def attend(
     Args:
         q: Queries (B, heads, Q, d). Fused kernels want the channels of each side by side in memory, those of keys and
             values too, and a bias without a gradient.
-        k, v: Keys and values (B, heads, N, d).
+        k: Keys (B, heads, N, d).
+        v: Values (B, heads, N, e).
         bias: Bias of the logits that broadcasts to (B, heads, Q, N), or None.
         dropout_p: Dropout of the attention weights.
         scale: Factor of the logits; d ** -0.5 by default.
 
     Returns:
-        Result (B, heads, Q, d).
+        Result (B, heads, Q, e).
     """
-    d = q.shape[-1]
+    d, e = q.shape[-1], v.shape[-1]
     if bias is not None and _without_kernel(q, bias):
         logits = (q * (d**-0.5 if scale is None else scale)) @ k.transpose(-2, -1)
         weights = F.dropout(logits.add_(bias).softmax(-1), dropout_p)
-        if d >= NARROW:
+        if e >= NARROW:
             return weights @ v
         return (v.transpose(-2, -1) @ weights.transpose(-2, -1)).transpose(-2, -1)  # long rows: twice as fast
     if bias is None and dropout_p and q.is_cpu and step_by_step():
         return _dropped(q, k, v, dropout_p, scale)
-    if d >= NARROW or not q.is_cpu or not step_by_step():
+    if (d == e and d >= NARROW) or not q.is_cpu or not step_by_step():
         return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)
     scale = d**-0.5 if scale is None else scale
-    q, k, v = (F.pad(each, (0, NARROW - d)) for each in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)[..., :d]
+    width = max(d, e, NARROW)  # the CPU's kernel takes one width for all: without it there is a matrix of all pairs
+    q, k, v = (each if each.shape[-1] == width else F.pad(each, (0, width - each.shape[-1])) for each in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)[..., :e]
 
 
 def _dropped(q: Tensor, k: Tensor, v: Tensor, dropout_p: float, scale: float | None) -> Tensor:
@@ -70,6 +73,21 @@ def _without_kernel(q: Tensor, bias: Tensor) -> bool:
     if not step_by_step() or not torch.is_grad_enabled():
         return False
     return q.is_cpu and q.dtype in (torch.float32, torch.float64) and bias.requires_grad
+
+
+def pooled(x: Tensor, logits: Tensor) -> Tensor:
+    """Means of a map's pixels, weighted by a softmax over these: in float32 at least, whatever autocast says.
+
+    Args:
+        x: Pixels (B, C, N).
+        logits: Logits (B, n, N) of n sets of weights.
+
+    Returns:
+        Means (B, C, n).
+    """
+    with without_autocast(x):  # among many pixels a weight is too small for half precision
+        weights = at_least_float32(logits).softmax(-1)
+        return (at_least_float32(x) @ weights.transpose(1, 2)).to(x.dtype)
 
 
 def attend_by_rows(
