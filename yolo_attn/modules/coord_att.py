@@ -14,7 +14,7 @@ from ._norm import batch_norm
     paper="arXiv:2103.02907",
     year=2021,
     kind="channel and spatial gate",
-    known_as=("CA_Block", "CABlock", "CoordAttention", "CoordAttn", "CoordinateAttention", "CA_Attention"),
+    known_as=("CA", "CA_Block", "CABlock", "CoordAttention", "CoordAttn", "CoordinateAttention", "CA_Attention"),
     tiny=(8, 1),
     licence="MIT",
 )

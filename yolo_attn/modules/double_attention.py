@@ -14,7 +14,7 @@ from ._layout import as_layout
     paper="arXiv:1810.11579",
     year=2018,
     kind="attention",
-    known_as=("A2Attention", "A2Atttention", "A2Block", "A2Net", "DoubleAttentionLayer", "DoubleAttentionBlock"),
+    known_as=("A2", "A2Attention", "A2Atttention", "A2Block", "A2Net", "DoubleAttentionLayer", "DoubleAttentionBlock"),
     tiny=(8, 3, 4),
 )
 class DoubleAttention(nn.Module):

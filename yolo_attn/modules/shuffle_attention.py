@@ -21,7 +21,7 @@ def shuffled(x: Tensor, num_groups: int) -> Tensor:
     paper="arXiv:2102.00240",
     year=2021,
     kind="channel and spatial gate",
-    known_as=("sa_layer", "SALayer", "ShuffleAttBlock", "ShuffleAtt", "ShuffleAttn", "Shuffle_Attention"),
+    known_as=("SA", "sa_layer", "SALayer", "ShuffleAttBlock", "ShuffleAtt", "ShuffleAttn", "Shuffle_Attention"),
     tiny=(8, 2),
     licence="none",
 )

@@ -13,7 +13,7 @@ from ._norm import batch_norm
     paper="arXiv:2003.13328",
     year=2020,
     kind="channel and spatial gate",
-    known_as=("SPBlock", "StripPool", "StripPoolingModule"),
+    known_as=("SPM", "SPBlock", "StripPool", "StripPoolingModule"),
 )
 class StripPooling(nn.Module):
     """Strip pooling: a gate per channel and pixel from the means of its row and of its column.
