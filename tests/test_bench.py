@@ -360,6 +360,16 @@ def test_what_is_said_of_the_machine() -> None:
         assert part in said
 
 
+@pytest.mark.parametrize("ratio, share, told", [
+    (1.2, 0.7, "SE P3 (1.20, 70%) reach at least 60%"), (1.2, 0.3, "SE P3 (1.20, 30%) stay below 60%"),
+    (1.6, 0.3, None),
+])  # fmt: skip
+def test_limits(ratio: float, share: float, told: str | None) -> None:
+    """A module that is no faster than published would have no reason, or the wrong one."""
+    said = " ".join(result(modules=rows("SE", 0.5, forward_ratio=ratio, forward_of_product=share)).parts("github"))
+    assert told in said if told else "stay below" not in said and "reach at least" not in said
+
+
 def test_picture_of_one_map_and_of_two_forms(tmp_path: Path) -> None:
     """A map that stands alone, or a form without figures, would stop the picture."""
     some = [*rows("SE", 0.5, published_forward_ms=4.0)[:1], {**rows("GCT", 1)[2], "step_ms": 2.0}]

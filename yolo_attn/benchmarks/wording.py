@@ -93,6 +93,30 @@ def heading(setting: Setting, rate: float) -> str:
     )
 
 
+def limits(rows: Sequence[Row]) -> list[str]:
+    """Why some modules are hardly faster forward than the published form; nothing where all are."""
+    slow = [row for row in rows if row.get("forward_ratio", FAST) < FAST and "forward_of_product" in row]
+    at, below = (
+        [
+            f"{row['name']} {row['level']} ({row['forward_ratio']:.2f}, {row['forward_of_product']:.0%})"
+            for row in slow
+            if (row["forward_of_product"] >= MOST) is reached
+        ]
+        for reached in (True, False)
+    )
+    parts = (
+        (at, f"reach at least {MOST:.0%} of the rate of the matrix product, which is the limit of both forms"),
+        (below, f"stay below {MOST:.0%} of it: element-wise work, memory and calls take the rest"),
+    )
+    said = [f"{'; '.join(names)} {why}." for names, why in parts if names]
+    return (
+        [f"Less than {FAST:g} times as fast forward as published (ratio, of product): {' '.join(said)}"] if said else []
+    )
+
+
+FAST, MOST = 1.5, 0.6  # times as fast as published; share of the matrix rate that leaves little to gain
+
+
 def startup(ms: Mapping[str, float]) -> str:
     """What importing the plugin takes."""
     return (
