@@ -67,6 +67,7 @@ def test_command(command: str, folder: Path) -> None:
             pytest.skip("needs the blood cells of the shared folder")
         shutil.copytree(BCCD, folder / "bccd")  # Ultralytics writes caches beside the labels
         command = re.sub(r"(seeds|epochs)=\d+", r"\1=1", command).replace("imgsz=320", "imgsz=32 fraction=0.1")
+        command = re.sub(r"(models=yolov8n.yaml,yolov8n-dattn.yaml)\S*", r"\1", command)
     environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     cwd = ROOT if "cfg/" in command else folder
     done = subprocess.run(command, shell=True, cwd=cwd, env=environment, capture_output=True, text=True)
