@@ -46,6 +46,10 @@ CASES = {
     "SparseLocalPatch": [{}, {"half_length": 0.6, "num_stages": 1, "num_layers": 1}],
     "SIFA": [{}, {"num_frames": 2, "kernel_size": 2, "dilation": 3, "layer_scale": None}, {"kernel_size": 5}],
     "PyramidAttention": [{}, {"sr_ratio": 1}, {"sr_ratio": 3}],
+    "MHSA": [{}, {"num_heads": 4, "qkv_bias": False}, {"pe": "absolute"}, {"pe": "relative"}],
+    "NonLocal": [{}, {"mode": "dot_product", "reduction": 4}, {"use_scale": False}],
+    "PositionAttention": [{}, {"reduction": 2}],
+    "CrissCross": [{}, {"recurrence": 1}],
     "GCT": [{}, {"mode": "l1"}, {"mode": "l1", "after_relu": True}],
     "SE": [{}, {"bias": False}],
 }

@@ -14,28 +14,36 @@ from torch import Tensor, nn
 
 from ...modules import (
     GCT,
+    MHSA,
     SE,
     SIFA,
+    CrissCross,
     CrossFormerBlock,
     DAttention,
     DeformableTransformerEncoderLayer,
     DePatch,
     LocalAttention,
     MSDeformAttn,
+    NonLocal,
+    PositionAttention,
     PyramidAttention,
     ShiftWindowAttention,
     SparseLocalPatch,
 )
-from . import crossformer, dattention, depatch, gates, msda, pyramid, sifa, slpt, windows
+from . import crossformer, dattention, depatch, gates, msda, pixels, pyramid, sifa, slpt, windows
 
 FORMS: dict[type[nn.Module], Callable[..., Tensor]] = {
+    CrissCross: pixels.published_criss_cross,
     CrossFormerBlock: crossformer.published,
     DAttention: dattention.published,
     DePatch: depatch.published,
     DeformableTransformerEncoderLayer: msda.published_layer,
     GCT: gates.published_gct,
     LocalAttention: windows.published,
+    MHSA: pixels.published_mhsa,
     MSDeformAttn: msda.published,
+    NonLocal: pixels.published_non_local,
+    PositionAttention: pixels.published_position,
     PyramidAttention: pyramid.published,
     SE: gates.published_se,
     ShiftWindowAttention: windows.published,
