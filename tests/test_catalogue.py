@@ -9,17 +9,19 @@ import pytest
 from torch import nn
 
 import yolo_attn
-from yolo_attn import catalogue
+from yolo_attn import catalogue, cli
 from yolo_attn.modules import SE
 
 
-def told(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "yolo_attn", *arguments], capture_output=True, text=True)
+def told(*arguments: str) -> str:
+    """What a command prints."""
+    done = subprocess.run([sys.executable, "-m", "yolo_attn", *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def test_list_has_all_modules() -> None:
     """A module could not be found, or its line lack what one chooses by."""
-    heading, _, *lines = told("list").stdout.splitlines()
+    heading, _, *lines = told("list").splitlines()
     assert heading.split() == ["Module", "Kind", "Parameters", "GFLOPs", "Paper", "Year"]
     assert [line.split()[0] for line in lines] == yolo_attn.names()
     line = next(line for line in lines if line.startswith("SE "))
@@ -37,15 +39,17 @@ def test_info(name: str) -> None:
     assert f"[{spec.row[0]}, 1, {name}, [" in text
 
 
-def test_info_on_the_command_line() -> None:
+def test_info_on_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     """Who asks for a module under another name, or for none, would not be told what to write."""
-    assert told("info", "SE").stdout == catalogue.about("SE")
-    assert "yolo-attn info SE" in told("info").stdout
-    wrong = told("info", "SEAttention")
-    assert (wrong.returncode, wrong.stderr) == (
-        1,
-        "yolo-attn info: there is no module named 'SEAttention'. Write SE.\n",
-    )
+    monkeypatch.setattr(sys, "argv", ["yolo-attn", "info", "SE", "GCT"])
+    cli.main()
+    assert capsys.readouterr().out == catalogue.about("SE") + "\n" + catalogue.about("GCT")
+    monkeypatch.setattr(sys, "argv", ["yolo-attn", "info"])
+    cli.main()
+    assert "yolo-attn info SE" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["yolo-attn", "info", "SEAttention"])
+    with pytest.raises(SystemExit, match=r"^yolo-attn info: there is no module named 'SEAttention'. Write SE\.$"):
+        cli.main()
 
 
 def test_a_module_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
