@@ -1,19 +1,14 @@
-"""CAA: arXiv:2403.06258, section 3.3, with the normalisations and activations of the official code."""
+"""CAA: arXiv:2403.06258, section 3.3: means of 7x7 pixels, two strips between two 1x1 convolutions, a gate."""
 
 from torch import Tensor
 
-from .common import batch_norm, conv1x1, depthwise
-from .deform_conv import silu
+from .common import conv1x1, depthwise
 
 
 def caa(module, x: Tensor) -> Tensor:
-    y = depthwise(module.h_conv.conv, _mixed(module.conv1, _means(x)))
-    y = _mixed(module.conv2, depthwise(module.v_conv.conv, y))
+    y = depthwise(module.h_conv.conv, conv1x1(module.conv1.conv, _means(x)))
+    y = conv1x1(module.conv2.conv, depthwise(module.v_conv.conv, y))
     return x / (1 + (-y).exp())
-
-
-def _mixed(block, x: Tensor) -> Tensor:
-    return silu(batch_norm(block.bn, conv1x1(block.conv, x)))
 
 
 def _means(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from ._norm import LenientSequential
 
 
 def map_gate(kernel_size: int) -> LenientSequential:
-    """From the average and the largest value of each place to the logit of its gate, (B, 2, h, w) to (B, 1, h, w)."""
+    """From two pooled values of each place to the logit of its gate, (B, 2, h, w) to (B, 1, h, w)."""
     conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
     return LenientSequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(1)))
 

@@ -39,8 +39,9 @@ class GaussianContext(nn.Module):
 
     References:
         Ruan et al., CVPR 2021, Gaussian Context Transformer, section 3. Differs: a learned c starts at the value that
-        is given, 2 as if fixed, and not in the middle of its range, 2.5; averages, norms and the Gaussian are in
-        float32 at least.
+        is given, 2 as if fixed, and not in the middle of its range, 2.5; 1e-5 is added to the variance of the averages,
+        where the paper adds a small number to their deviation; averages, norms and the Gaussian are in float32 at
+        least.
     """
 
     no_weight_decay = ("theta",)

@@ -34,9 +34,9 @@ class LSKA(nn.Module):
         ValueError: If dim is not a positive integer, or kernel_size none of these.
 
     References:
-        Lau et al., Expert Systems with Applications 236, 2024, arXiv:2309.01439, section 3. Differs:
-        float16 ends at its largest number, not at infinity. The default is the kernel nearest to that of large kernel
-        attention, 21.
+        Lau et al., Expert Systems with Applications 236, 2024, arXiv:2309.01439, section 3. Differs: kernel 65, which
+        the official code lacks, follows the rule of the others; float16 ends at its largest number, not at infinity.
+        The default is the kernel nearest to that of large kernel attention, 21.
     """
 
     def __init__(self, dim: int, kernel_size: int = 23) -> None:

@@ -20,7 +20,7 @@ from ._sampling import at_least_float32, without_autocast
     known_as=("NonLocalBlock", "NonLocal2d", "NONLocalBlock2D", "NonLocalAttn", "NonLocalAttention", "NLBlock"),
     tiny=(8,),
     identity=True,
-    licence="Apache-2.0",
+    licence="CC-BY-NC-4.0",
 )
 class NonLocal(nn.Module):
     """Non-local block: a weighted mean over all pixels is added to each pixel. The identity at its start.
@@ -42,8 +42,9 @@ class NonLocal(nn.Module):
 
     References:
         Wang et al., CVPR 2018, arXiv:1711.07971, eq. 1-6, fig. 2. Differs: use_scale is the official code's, eq. 2 and
-        4 have no scale; there is no max-pooling of keys (section 3.3) and no max-pooled or concatenated form. timm's
-        scale is that of C, not of the hidden width.
+        4 have no scale; there is no max-pooling of keys (section 3.3), no Gaussian without embeddings and no
+        concatenated form; one value per channel in training is normalised by the running statistics. timm's scale is
+        that of C, not of the hidden width.
     """
 
     def __init__(

@@ -14,6 +14,7 @@ from ._norm import batch_norm
     year=2020,
     kind="channel and spatial gate",
     known_as=("SPM", "SPBlock", "StripPool", "StripPoolingModule"),
+    licence="MIT",
 )
 class StripPooling(nn.Module):
     """Strip pooling: a gate per channel and pixel from the means of its row and of its column.
@@ -29,9 +30,10 @@ class StripPooling(nn.Module):
 
     References:
         Hou et al., CVPR 2020, arXiv:2003.13328, eq. 2-5, the strip pooling module (SPM; SPBlock in the official code,
-        whose StripPooling is the mixed pooling module of the head). Differs: one value per channel in training is
-        normalised by the running statistics, where the official code raises. timm's `strip` is another layer: its
-        convolutions are depthwise, and BatchNorm, ReLU and the 1x1 convolution are left out.
+        whose StripPooling is the mixed pooling module of the head, and which multiplies outside of SPBlock). Differs:
+        one value per channel in training is normalised by the running statistics, where the official code raises.
+        timm's `strip` is another layer: its convolutions are depthwise, and BatchNorm, ReLU and the 1x1 convolution are
+        left out.
     """
 
     def __init__(self, dim: int) -> None:
