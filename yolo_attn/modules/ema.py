@@ -18,7 +18,6 @@ GROUPS = 32  # of the official code
     kind="channel and spatial gate",
     known_as=("EMAAttention", "EMA_attention", "EMA_attention_module", "EfficientMultiScaleAttention"),
     tiny=(8, 2),
-    licence="none",
 )
 class EMA(nn.Module):
     """Efficient multi-scale attention: a gate per pixel and group of channels, from a 1x1 and a 3x3 branch.

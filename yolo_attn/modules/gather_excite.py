@@ -32,7 +32,6 @@ def _gather(dim: int, extent: int) -> LenientSequential:
     kind="channel and spatial gate",
     known_as=("GEAttention", "GELayer", "GEModule", "GENet", "GatherExciteModule"),
     tiny=(8, 4, True, True, 2),
-    licence="none",
 )
 class GatherExcite(nn.Module):
     """Gather-Excite: a gate per channel, and per neighbourhood of pixels, from what is gathered around it.

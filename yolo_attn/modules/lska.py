@@ -17,7 +17,6 @@ DILATION = {7: 2, 11: 2, 23: 3, 35: 3, 41: 3, 53: 3, 65: 3}  # by the kernel tha
     kind="channel and spatial gate",
     known_as=("LSKAttn", "LSKA_Attention", "LargeSeparableKernelAttention"),
     tiny=(8, 7),
-    licence="none",
 )
 class LSKA(nn.Module):
     """Large separable kernel attention: a gate per channel and pixel from a large depthwise kernel made of strips.

@@ -29,7 +29,6 @@ def pooling(like: Tensor, size: int, bins: int) -> Tensor:
     year=2023,
     kind="channel and spatial gate",
     known_as=("MLCAttention", "MLCA_Attention", "MixedLocalChannelAttention"),
-    licence="none",
 )
 class MLCA(nn.Module):
     """Mixed local channel attention: ECA's gate for each of 5x5 patches, mixed with the one of the whole map.

@@ -16,7 +16,6 @@ PAPER = "arXiv:2107.00782"
     year=2022,
     kind="channel and spatial gate",
     known_as=("ParallelPolarizedSelfAttention", "PolarizedSelfAttention", "PSA_p"),
-    licence="none",
 )
 class PolarizedParallel(nn.Module):
     """Polarized self-attention, parallel: the sum of a gate per channel and a gate per pixel, both from attention.
@@ -69,7 +68,6 @@ class PolarizedParallel(nn.Module):
     year=2022,
     kind="channel and spatial gate",
     known_as=("SequentialPolarizedSelfAttention", "PolarizedSelfAttention", "PSA_s"),
-    licence="none",
 )
 class PolarizedSequential(PolarizedParallel):
     """Polarized self-attention, sequential: a gate per channel, and of its result a gate per pixel.

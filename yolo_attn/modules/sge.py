@@ -19,7 +19,6 @@ EPSILON = 1e-5
     kind="spatial gate",
     known_as=("SpatialGroupEnhance", "SGELayer", "SGEModule", "SpatialGroupwiseEnhance", "SGEAttention"),
     tiny=(8, 2),
-    licence="none",
 )
 class SGE(nn.Module):
     """Spatial group-wise enhance: within a group of channels, a pixel counts by its likeness to the group's mean.

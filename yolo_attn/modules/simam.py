@@ -16,7 +16,6 @@ TINY = 1e-18  # nothing beside e_lambda, but a divisor where there is one pixel;
     year=2021,
     kind="channel and spatial gate",
     known_as=("SimAM_Module", "SimAMLayer", "SimAMAttention", "SimAM_Attention", "SimAMBlock"),
-    licence="none",
 )
 class SimAM(nn.Module):
     """SimAM: without parameters, a pixel counts more the further it is from the mean of its channel's map.

@@ -16,7 +16,6 @@ from ._sampling import at_least_float32
     year=2019,
     kind="channel gate",
     known_as=("SRMLayer", "SRMAttention", "StyleRecalibration"),
-    licence="none",
 )
 class SRM(nn.Module):
     """Style-based recalibration: a gate per channel from the mean and standard deviation of its own map.
