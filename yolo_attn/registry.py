@@ -45,7 +45,7 @@ class Spec:
             module, inside; c2 = c1), or a function (c1, *arguments) -> c2.
         stride: Name of the constructor argument that divides height and width, rounded up; "" where they stay.
         rest: Name of a constructor argument, a mapping, that takes the keyword arguments of a row that the constructor
-            does not name itself; "" where there is none or it is not known.
+            does not name itself; "" where there is none.
         repeats: Whether the class takes the depth-scaled number of repeats itself, as the argument after the channels.
         tiny: Constructor arguments of the smallest instance worth testing.
         example: Arguments of a row that shows the module, where there must be some; "out" and "fuse" show 256 channels,
@@ -53,7 +53,8 @@ class Spec:
         identity: Whether a new instance passes its input on unchanged, as a gate that starts open does.
         stands_for: Stock class in whose place the module may be put, "*" for any; pretrained layers are aligned by it,
             and give it their tensors of equal name and shape.
-        licence: Licence of the official implementation, "none" where it has no licence file, "" where there is none or it is not known.
+        licence: Licence of the official implementation, "none" where it has no licence file, "" where there is no
+            implementation or its licence isn't known.
     """
 
     name: str
