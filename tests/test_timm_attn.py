@@ -111,6 +111,17 @@ def test_a_checkpoint_in_a_fresh_process(run, tmp_path: Path) -> None:
         assert float(done.stdout.split("sum")[-1]) == pytest.approx(want.item(), rel=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", [
+    pytest.param(layer, marks=pytest.mark.xfail(strict=True)) if layer in ("bat", "halo") else layer for layer in LAYERS
+])  # fmt: skip
+def test_to_onnx(layer: str, tmp_path: Path) -> None:
+    """A layer would not be exported, or one that the documentation warns of could be."""
+    built, x = DetectionModel(model([-1, 1, "TimmAttn", [layer]]), verbose=False).eval(), torch.rand(1, 3, 96, 96)
+    built(x)
+    torch.onnx.export(built.model[:-1], (x,), tmp_path / "x.onnx", opset_version=18, dynamo=False)
+
+
 def test_rows() -> None:
     """Keyword arguments would not reach timm, in a row of its own or inside another module."""
     options = {"rd_ratio": 0.5, "spatial_kernel_size": "3"}  # Ultralytics hands on texts as they are

@@ -44,7 +44,8 @@ class TimmAttn(nn.Module):
             `layer`: [TimmAttn, [cbam, {rd_ratio: 0.25}]]. The feat_size of bottleneck is 20 where it is not given.
 
     Shape:
-        Input and output (B, C, H, W), any H, W >= 1.
+        Input and output (B, C, H, W), any H, W >= 1. A detector with halo or bat can't be exported to ONNX; nl makes
+        the matrix of all pairs of pixels, where NonLocal needs none.
 
     Raises:
         ValueError: If timm has no such layer, or can't build it for C channels.
