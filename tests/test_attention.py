@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -82,6 +83,39 @@ def test_dropout_in_linear_memory(learns: bool) -> None:
         if learns:
             out.sum().backward()
     assert seen.most <= 4 * _attention.DROPPED < 4 * 4 * 1600**2 / 8
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere, or is missing")
+def test_dropout_leaves_no_holes_in_memory(run) -> None:
+    """What blocks leave behind would lie between them, and a process grow as if it held all pairs."""
+    code = """
+import resource, torch
+from yolo_attn.modules import _attention
+_attention.DROPPED = 2**18
+def learn(n):
+    q, k, v = torch.randn(3, 1, 1, n, 16, requires_grad=True)
+    _attention.attend(q, k, v, dropout_p=0.1).sum().backward()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = learn(1200)
+print("grown", learn(6400) - before)
+"""
+    assert int(run("python", "-c", code).stdout.split("grown")[-1]) < 2**16 < 4 * 6400**2 / 2**10  # KiB
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_gradients_of_dropout_in_blocks(amp: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backward, which runs outside of autocast, would draw other weights to drop than the forward, or move on the
+    random numbers of what follows."""
+    monkeypatch.setattr(_attention, "DROPPED", 7 * 240)
+    q, k, v = (torch.randn(2, 3, n, 8, requires_grad=True) for n in (50, 40, 40))
+    with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+        y = _attention.attend(q, k, v, dropout_p=0.5)
+    state = torch.get_rng_state()
+    (grad,) = torch.autograd.grad(y.double().square().sum() / 2, v)  # y is linear in v
+    assert torch.equal(torch.get_rng_state(), state)
+    want = y.double().square().sum().item()
+    assert (grad.double() * v.double()).sum().item() == pytest.approx(want, rel=2e-2 if amp else 1e-5)
 
 
 @pytest.mark.parametrize("pe", BIASES)

@@ -43,7 +43,14 @@ def test_other_names() -> None:
     """Who writes a module's name as a paper or a collection does would be told of a wrong module, or of none."""
     yolo_attn.register(known_as=("GateOfMine", "GM"))(cls())
     yolo_attn.register(name="Second", known_as=("gm",))(cls())
-    for name, told in (("gateofmine", "Write Plain."), ("yolo_attn.GM", "Write Plain or Second.")):
+    told_of = {
+        "gateofmine": "Write Plain.",
+        "yolo_attn.GM": "Write Plain or Second.",
+        "Plain_Block": "Write Plain.",
+        "GateOfMineAttention": "Write Plain.",
+        "C2f_Plain": "Write Plain as a row of its own behind the other layer.",
+    }
+    for name, told in told_of.items():
         with pytest.raises(ValueError, match=f"no module named '{name}'. {told}"):
             yolo_attn.get(name)
 

@@ -75,6 +75,15 @@ def test_copies(layer: str) -> None:
     assert all(p.any() for p in module.parameters())
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_channels_last(layer: str) -> None:
+    """`yolo val` would stop, which turns a model's layout on a CPU and so does training on a GPU."""
+    module, x = generic(TimmAttn(16, layer)), torch.randn(2, 16, 7, 7)
+    want = module(x)
+    module.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(module(x.to(memory_format=torch.channels_last)), want, **TOLERANCE[torch.float32])
+
+
 def model(*rows: Sequence[Any]) -> dict[str, Any]:
     return {
         "nc": 2,
@@ -102,6 +111,17 @@ def test_a_checkpoint_in_a_fresh_process(run, tmp_path: Path) -> None:
         assert float(done.stdout.split("sum")[-1]) == pytest.approx(want.item(), rel=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", [
+    pytest.param(layer, marks=pytest.mark.xfail(strict=True)) if layer in ("bat", "halo") else layer for layer in LAYERS
+])  # fmt: skip
+def test_to_onnx(layer: str, tmp_path: Path) -> None:
+    """A layer would not be exported, or one that the documentation warns of could be."""
+    built, x = DetectionModel(model([-1, 1, "TimmAttn", [layer]]), verbose=False).eval(), torch.rand(1, 3, 96, 96)
+    built(x)
+    torch.onnx.export(built.model[:-1], (x,), tmp_path / "x.onnx", opset_version=18, dynamo=False)
+
+
 def test_rows() -> None:
     """Keyword arguments would not reach timm, in a row of its own or inside another module."""
     options = {"rd_ratio": 0.5, "spatial_kernel_size": "3"}  # Ultralytics hands on texts as they are
@@ -120,6 +140,9 @@ def test_rows() -> None:
     (lambda: TimmAttn(16, "sk", {"stride": 2}), TypeError, "sk has no 'stride' here. A row keeps channels and size"),
     (lambda: TimmAttn(18, "halo"), ValueError, "timm can't make halo of 18 channels"),
     (lambda: TimmAttn(16, "bottleneck", {"feat_size": 0}), ValueError, "feat_size must be a positive integer"),
+    (lambda: TimmAttn(16, "bat", {"block_size": 0}), ValueError, "block_size must be a positive integer, got 0"),
+    (lambda: TimmAttn(16, "lambda", {"r": 4}), ValueError, "r must be odd, got 4"),
+    (lambda: TimmAttn(16, "cbam", 0.25), TypeError, "options must be a mapping, got 0.25"),
     (lambda: TimmAttn(0, "se"), ValueError, "TimmAttn: dim must be a positive integer"),
 ])  # fmt: skip
 def test_bad_arguments(make, error: type[Exception], message: str) -> None:

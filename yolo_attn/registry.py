@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import re
 import sys
 import warnings
 from collections.abc import Callable, Collection
@@ -271,8 +272,17 @@ def unknown(name: str, others: Collection[str] = ()) -> str:
     """
     word = name.removeprefix("yolo_attn.")
     meant = [spec for spec in specs() if word.lower() in map(str.lower, spec.known_as)]
+    meant = meant or [spec for spec in specs() if _bare(word) in map(_bare, (spec.name, *spec.known_as))]
     near = f" Write {' or '.join(spec.name for spec in meant)}." if meant else suggest(word, [*names(), *others])
+    if not meant and (inside := [spec.name for spec in specs() if spec.name.lower() in word.lower().split("_")]):
+        near = f" Write {' or '.join(inside)} as a row of its own behind the other layer."  # C2f_CBAM
     return f"there is no module named {name!r}.{near}"
+
+
+def _bare(name: str) -> str:
+    """A name without what collections put behind it: SE_Block, SE_block, SELayer and SEAttention are SE."""
+    ends = "Attention|Attn|Att|Block|Layer|Module|Net"
+    return re.sub(f"(_?({ends})|_({ends.lower()}))+$", "", name).lower() or name.lower()
 
 
 def suggest(word: str, known) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ._blocks import recomputed
@@ -58,14 +60,45 @@ def attend(
 
 def _dropped(q: Tensor, k: Tensor, v: Tensor, dropout_p: float, scale: float | None) -> Tensor:
     """Attention with dropout on a CPU, for which PyTorch has no fused kernel: a few queries at a time."""
-
-    def some(queries: Tensor) -> Tensor:
-        return F.scaled_dot_product_attention(queries, k, v, None, dropout_p, scale=scale)
-
     n = max(DROPPED // max(q.shape[0] * q.shape[1] * k.shape[2], 1), 1)
     if n >= q.shape[2]:
-        return some(q)
-    return torch.cat([recomputed(some, queries, random=True) for queries in q.split(n, 2)], 2)
+        return F.scaled_dot_product_attention(q, k, v, None, dropout_p, scale=scale)
+    if torch.is_autocast_enabled("cpu"):  # what the operation itself would do, here for the backward too
+        q, k, v = (each.to(torch.get_autocast_dtype("cpu")) for each in (q, k, v))
+    with without_autocast(q):
+        return _Dropped.apply(q, k, v, n, dropout_p, scale)
+
+
+class _Dropped(torch.autograd.Function):
+    """Attention with dropout of n queries at a time, and the same again in the backward.
+
+    All blocks are written into one result, and one state of the random numbers is kept. With a result and a state of
+    each block between them, the C library finds no room for a block where the one before it was: at 80x80 that took
+    as much memory as all pairs do.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, n: int, dropout_p: float, scale: float | None) -> Tensor:
+        ctx.save_for_backward(q, k, v)
+        ctx.given, ctx.random = (n, dropout_p, scale), torch.get_rng_state()
+        out = q.new_empty(*q.shape[:3], v.shape[3])
+        for queries, result in zip(q.split(n, 2), out.split(n, 2), strict=True):
+            result.copy_(F.scaled_dot_product_attention(queries, k, v, None, dropout_p, scale=scale))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        n, dropout_p, scale = ctx.given
+        q, k, v = (each.detach().requires_grad_() for each in ctx.saved_tensors)
+        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        with torch.random.fork_rng([]), torch.enable_grad(), without_autocast(q):
+            torch.set_rng_state(ctx.random)
+            for queries, own, result in zip(q.split(n, 2), dq.split(n, 2), grad.split(n, 2), strict=True):
+                y = F.scaled_dot_product_attention(queries, k, v, None, dropout_p, scale=scale)
+                for total, part in zip((own, dk, dv), torch.autograd.grad(y, (queries, k, v), result), strict=True):
+                    total.copy_(part) if total is own else total.add_(part)
+        return dq, dk, dv, None, None, None
 
 
 def _without_kernel(q: Tensor, bias: Tensor) -> bool:

@@ -22,7 +22,10 @@ def map_gate(kernel_size: int) -> LenientSequential:
     paper="arXiv:1807.06521",
     year=2018,
     kind="channel and spatial gate",
-    known_as=("CBAMBlock", "CBAMLayer", "CBAMModule", "CBAMAttention", "CBAM_Attention"),
+    known_as=(
+        *("CBAMBlock", "CBAMLayer", "CBAMModule", "CBAMAttention", "CBAM_Attention"),
+        *("ChannelAttention", "SpatialAttention"),  # its halves, which are no rows
+    ),
     tiny=(8, 2, 3),
     licence="MIT",
 )

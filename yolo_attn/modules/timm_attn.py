@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register, suggest
-from ._checks import pair, positive
+from ._checks import odd, pair, positive
 from ._norm import lenient
 
 # timm.layers.create_attn has no list of its names; those that a newer timm adds are possible too
@@ -44,7 +44,8 @@ class TimmAttn(nn.Module):
             `layer`: [TimmAttn, [cbam, {rd_ratio: 0.25}]]. The feat_size of bottleneck is 20 where it is not given.
 
     Shape:
-        Input and output (B, C, H, W), any H, W >= 1.
+        Input and output (B, C, H, W), any H, W >= 1. A detector with halo or bat can't be exported to ONNX; nl makes
+        the matrix of all pairs of pixels, where NonLocal needs none.
 
     Raises:
         ValueError: If timm has no such layer, or can't build it for C channels.
@@ -62,6 +63,10 @@ class TimmAttn(nn.Module):
     def __init__(self, dim: int, layer: str, options: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         positive(self, dim=dim)
+        if not isinstance(options, (Mapping, type(None))):
+            raise TypeError(
+                f"TimmAttn: options must be a mapping, got {options!r}. Name each, such as {{rd_ratio: 0.25}}."
+            )
         self.dim, self.layer, self.options = dim, layer, dict(options or {})
         self.attn = self._build()
 
@@ -91,6 +96,14 @@ class TimmAttn(nn.Module):
         for name, parameter in self.attn.named_parameters():
             parameter.requires_grad_(name not in frozen)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TimmAttn:
+        """As for any layer; but the Conv3d of lambda stops a model's .to(memory_format=channels_last) in PyTorch."""
+
+        def as_map(t: Tensor) -> Tensor:
+            return fn(t.flatten(3)).view(t.shape) if t.ndim == 5 else fn(t)
+
+        return super()._apply(as_map, recurse)
+
     def _feat_size(self) -> tuple[int, int] | None:
         """The only size that the layer takes, or None."""
         given = self.options
@@ -106,6 +119,10 @@ class TimmAttn(nn.Module):
             if key not in possible:
                 why = " A row keeps channels and size." if key in FIXED else suggest(str(key), possible)
                 raise TypeError(f"TimmAttn: timm's {self.layer} has no {key!r} here.{why} Choose of {possible}.")
+        if self.layer in BLOCKS:
+            positive(self, block_size=self.options.get("block_size", BLOCKS[self.layer]))
+        if self.layer == "lambda" and (r := self.options.get("r")) is not None:
+            odd(self, r=r)
         size = self._feat_size()
         options = {"use_mlp": False, **self.options} if self.layer == "ge" else self.options
         if size is not None:
