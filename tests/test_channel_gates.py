@@ -131,6 +131,7 @@ def test_a_map_smaller_than_the_frequencies() -> None:
     (lambda: GlobalContext(8, 4, "mul"), "GlobalContext: fusion must be one of add, scale, both, got 'mul'"),
     (lambda: GatherExcite(8, 3), "GatherExcite: extent must be one of 0, 2, 4, 8, 16, 32, 64, got 3"),
     (lambda: GatherExcite(8, True), "GatherExcite: extent must be one of 0, 2, 4, 8, 16, 32, 64, got True"),
+    (lambda: GatherExcite(8, 2.0), "GatherExcite: extent must be one of 0, 2, 4, 8, 16, 32, 64, got 2.0"),
     (lambda: GatherExcite(8, extra_params=True), "must be one of 2, 4, 8, 16, 32, 64 with extra_params, got 0"),
     (lambda: SRM(0), "SRM: dim must be a positive integer, got 0"),
     (lambda: LCT(8, 3), "LCT: num_groups must divide dim, got num_groups=3 and dim=8. Choose one of 1, 2, 4, 8"),

@@ -66,7 +66,7 @@ class GatherExcite(nn.Module):
         positive(self, dim=dim, reduction=reduction)
         boolean(self, extra_params=extra_params, use_mlp=use_mlp)
         allowed = EXTENTS[1:] if extra_params else EXTENTS
-        if isinstance(extent, bool) or extent not in allowed:
+        if type(extent) is not int or extent not in allowed:  # 2.0 is in it too
             why = " with extra_params" if extra_params else ""
             raise ValueError(
                 f"GatherExcite: extent must be one of {', '.join(map(str, allowed))}{why}, got {extent!r}. "
