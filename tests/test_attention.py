@@ -85,22 +85,32 @@ def test_dropout_in_linear_memory(learns: bool) -> None:
     assert seen.most <= 4 * _attention.DROPPED < 4 * 4 * 1600**2 / 8
 
 
+HOLES = {
+    "dropout": "_attention.attend(*torch.randn(3, 1, 1, n * n, 16, requires_grad=True), dropout_p=0.1)",
+    "table": "DAttention(16, n, 1, pe='table')(torch.randn(1, 16, n, n))",
+    "log_cpb": "DAttention(16, n, 1, pe='log_cpb')(torch.randn(1, 16, n, n))",
+    "one group": "CrossFormerBlock(16, 1, n, detection=True)(torch.randn(1, 16, n, n))",
+    "rows and columns": "CrissCross(16)(torch.randn(1, 16, n, n))",
+}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere, or is missing")
-def test_dropout_leaves_no_holes_in_memory(run) -> None:
+@pytest.mark.parametrize("what", HOLES)
+def test_blocks_leave_no_holes_in_memory(what: str, run) -> None:
     """What blocks leave behind would lie between them, and a process grow as if it held all pairs."""
-    code = """
+    code = f"""
 import resource, torch
-from yolo_attn.modules import _attention
+from yolo_attn.modules import CrissCross, CrossFormerBlock, DAttention, _attention
 _attention.DROPPED = 2**18
 def learn(n):
-    q, k, v = torch.randn(3, 1, 1, n, 16, requires_grad=True)
-    _attention.attend(q, k, v, dropout_p=0.1).sum().backward()
+    {HOLES[what]}.sum().backward()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-before = learn(1200)
-print("grown", learn(6400) - before)
+before = learn(36)
+print("grown", learn(80) - before)
 """
-    assert int(run("python", "-c", code).stdout.split("grown")[-1]) < 2**16 < 4 * 6400**2 / 2**10  # KiB
+    grown = int(run("python", "-c", code).stdout.split("grown")[-1])  # KiB
+    assert grown < 8 * 32 * 80 * 6400 * 4 / 2**10 < 6 * 4 * 6400**2 / 2**10
 
 
 @pytest.mark.parametrize("amp", [False, True])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ._blocks import recomputed
+from ._blocks import in_blocks
 from ._export import exporting, step_by_step
 from ._sampling import at_least_float32, without_autocast
 
@@ -63,42 +61,11 @@ def _dropped(q: Tensor, k: Tensor, v: Tensor, dropout_p: float, scale: float | N
     n = max(DROPPED // max(q.shape[0] * q.shape[1] * k.shape[2], 1), 1)
     if n >= q.shape[2]:
         return F.scaled_dot_product_attention(q, k, v, None, dropout_p, scale=scale)
-    if torch.is_autocast_enabled("cpu"):  # what the operation itself would do, here for the backward too
-        q, k, v = (each.to(torch.get_autocast_dtype("cpu")) for each in (q, k, v))
-    with without_autocast(q):
-        return _Dropped.apply(q, k, v, n, dropout_p, scale)
 
+    def some(queries: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(queries, k, v, None, dropout_p, scale=scale)
 
-class _Dropped(torch.autograd.Function):
-    """Attention with dropout of n queries at a time, and the same again in the backward.
-
-    All blocks are written into one result, and one state of the random numbers is kept. With a result and a state of
-    each block between them, the C library finds no room for a block where the one before it was: at 80x80 that took
-    as much memory as all pairs do.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, n: int, dropout_p: float, scale: float | None) -> Tensor:
-        ctx.save_for_backward(q, k, v)
-        ctx.given, ctx.random = (n, dropout_p, scale), torch.get_rng_state()
-        out = q.new_empty(*q.shape[:3], v.shape[3])
-        for queries, result in zip(q.split(n, 2), out.split(n, 2), strict=True):
-            result.copy_(F.scaled_dot_product_attention(queries, k, v, None, dropout_p, scale=scale))
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        n, dropout_p, scale = ctx.given
-        q, k, v = (each.detach().requires_grad_() for each in ctx.saved_tensors)
-        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        with torch.random.fork_rng([]), torch.enable_grad(), without_autocast(q):
-            torch.set_rng_state(ctx.random)
-            for queries, own, result in zip(q.split(n, 2), dq.split(n, 2), grad.split(n, 2), strict=True):
-                y = F.scaled_dot_product_attention(queries, k, v, None, dropout_p, scale=scale)
-                for total, part in zip((own, dk, dv), torch.autograd.grad(y, (queries, k, v), result), strict=True):
-                    total.copy_(part) if total is own else total.add_(part)
-        return dq, dk, dv, None, None, None
+    return in_blocks(some, [(q, 2, n)], (k, v), random=True)
 
 
 def _without_kernel(q: Tensor, bias: Tensor) -> bool:
@@ -128,7 +95,8 @@ def attend_by_rows(
     k: Tensor,
     v: Tensor,
     rows: Tensor,
-    bias: Callable[[Tensor], Tensor],
+    bias: Callable[..., Tensor],
+    whole: Sequence[Tensor] = (),
     dropout_p: float = 0.0,
     scale: float | None = None,
 ) -> Tensor:
@@ -140,7 +108,8 @@ def attend_by_rows(
         q: Queries (B, heads, H W, d), the pixels of a map.
         k, v: Keys and values (B, heads, N, d).
         rows: What the bias is made of, (..., H, ...) with the rows of the map in dimension 1.
-        bias: Gives the bias (B or 1, heads, n W, N) for n rows of the map from these n of `rows`.
+        bias: Gives the bias (B or 1, heads, n W, N) for n rows of the map from these n of `rows` and from `whole`.
+        whole: The tensors that it needs for every row.
         dropout_p: Dropout of the attention weights.
         scale: Factor of the logits; d ** -0.5 by default.
 
@@ -148,17 +117,14 @@ def attend_by_rows(
         Result (B, heads, H W, d).
     """
 
-    def some(queries: Tensor, rows: Tensor) -> Tensor:
-        return attend(queries, k, v, bias(rows), dropout_p, scale)
+    def some(queries: Tensor, rows: Tensor, k: Tensor, v: Tensor, *whole: Tensor) -> Tensor:
+        return attend(queries, k, v, bias(rows, *whole), dropout_p, scale)
 
-    if exporting():  # the number of blocks would be fixed in a graph
-        return some(q, rows)
     width = q.shape[2] // rows.shape[1]
     n = max(rows_at_once(q, k, width) // max(len(q), 1), 1)
-    if n >= rows.shape[1]:
-        return some(q, rows)
-    blocks = zip(q.split(n * width, 2), rows.split(n, 1), strict=True)
-    return torch.cat([recomputed(some, *block, random=dropout_p > 0) for block in blocks], 2)
+    if exporting() or n >= rows.shape[1]:  # in a graph of any size the number of blocks would be fixed
+        return some(q, rows, k, v, *whole)
+    return in_blocks(some, [(q, 2, n * width), (rows, 1, n)], (k, v, *whole), random=dropout_p > 0)
 
 
 def rows_at_once(q: Tensor, k: Tensor, width: int) -> int:

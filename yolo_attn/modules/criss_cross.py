@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..registry import register
-from ._blocks import recomputed
+from ._blocks import in_blocks
 from ._checks import positive
 from ._export import exporting
 from ._layout import as_layout, by_pixel
@@ -75,18 +75,17 @@ def _criss_cross(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     n = max(most // max(b * w * (h + w), 1), 1)
     if n >= h:
         return _rows(q, row, k, v, k, v)
-    blocks = zip(q.split(n, 1), row.split(n), k.split(n, 1), v.split(n, 1), strict=True)
-    return torch.cat([recomputed(_rows, q, row, k, v, *own) for q, row, *own in blocks], 1)
+    return in_blocks(_rows, [(q, 1, n), (row, 0, n), (k, 1, n), (v, 1, n)], (k, v))
 
 
-def _rows(q: Tensor, row: Tensor, k: Tensor, v: Tensor, own_k: Tensor, own_v: Tensor) -> Tensor:
+def _rows(q: Tensor, row: Tensor, own_k: Tensor, own_v: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The result (B, n, W, C) of n rows.
 
     Args:
         q: Queries (B, n, W, c).
         row: Numbers (n) of the rows.
-        k, v: Keys and values (B, H, W, c or C) of the map.
-        own_k, own_v: Those of the rows (B, n, W, c or C).
+        own_k, own_v: Keys and values (B, n, W, c or C) of the rows.
+        k, v: Those of the map (B, H, W, c or C).
     """
     h = k.shape[1]
     with without_autocast(q):  # logits are unscaled products

@@ -206,13 +206,15 @@ class DAttention(nn.Module):
             bias = self._fixed_bias(query.shape[2:], pos.shape[1:3]).to(q.dtype)
             out = attend(q, k, v, bias, dropout)
         elif exporting():
-            out = attend_by_rows(q, k, v, *self._bias(query, pos), dropout)
+            out = attend_by_rows(q, k, v, *self._bias(query, pos), dropout_p=dropout)
         else:  # what the bias is made of is itself as large as the bias of some rows of an image
             images = rows_at_once(q, k, query.shape[3])
             split = zip(
                 *(each.split(images) for each in (q, k, v, query)), pos.split(images * self.num_groups), strict=True
             )
-            out = torch.cat([attend_by_rows(q, k, v, *self._bias(*rest), dropout) for q, k, v, *rest in split])
+            out = torch.cat(
+                [attend_by_rows(q, k, v, *self._bias(*rest), dropout_p=dropout) for q, k, v, *rest in split]
+            )
         return as_layout(rearrange(out, "b n (h w) c -> b (n c) h w", h=query.shape[2]), query)
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -234,26 +236,30 @@ class DAttention(nn.Module):
             return (offset + reference).clamp(-1, 1), reference
         return divided(offset.tanh() * self.offset_range, max(h - 1, 1), max(w - 1, 1)) + reference, reference
 
-    def _bias(self, q: Tensor, pos: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """What `attend_by_rows` makes the bias of: for each row of the map, and how."""
-        keys = pos.flatten(1, 2).unbind(-1)
+    def _bias(self, q: Tensor, pos: Tensor) -> tuple[Tensor, Callable[..., Tensor], Sequence[Tensor]]:
+        """What `attend_by_rows` makes the bias of: for each row of the map, how, and of what for all rows."""
+        dtype, keys = q.dtype, pos.flatten(1, 2).unbind(-1)
         far_y, far_x = (  # from keys to queries, (B g) H|W N: 2 is the whole map
             axis[:, None] - key[:, None] for axis, key in zip(_axes(pos, *q.shape[2:]), keys, strict=True)
         )
-        rows, by_group = self._table(far_y, far_x) if self.pe == "table" else self._log_cpb(far_y, far_x)
-        return rows, lambda some: rearrange(by_group(some), "(b g) n q k -> b (g n) q k", g=self.num_groups).to(q.dtype)
+        rows, by_group, whole = (self._table if self.pe == "table" else self._log_cpb)(far_y, far_x)
 
-    def _table(self, far_y: Tensor, far_x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        def bias(*some: Tensor) -> Tensor:
+            return rearrange(by_group(*some), "(b g) n q k -> b (g n) q k", g=self.num_groups).to(dtype)
+
+        return rows, bias, whole
+
+    def _table(self, far_y: Tensor, far_x: Tensor) -> tuple[Tensor, Callable[..., Tensor], Sequence[Tensor]]:
         tables = rearrange(self.rpe_table, "(g n) h w -> g n h w", g=self.num_groups)
         tables = tables.repeat(far_y.shape[0] // self.num_groups, 1, 1, 1)
 
-        def bias(far_y: Tensor) -> Tensor:
+        def bias(far_y: Tensor, far_x: Tensor, tables: Tensor) -> Tensor:
             y, x = torch.broadcast_tensors(far_y[:, :, None], far_x[:, None])
             return sample(tables, torch.stack([y, x], -1).flatten(1, 2) * 0.5)
 
-        return far_y, bias
+        return far_y, bias, (far_x, tables)
 
-    def _log_cpb(self, far_y: Tensor, far_x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def _log_cpb(self, far_y: Tensor, far_x: Tensor) -> tuple[Tensor, Callable[..., Tensor], Sequence[Tensor]]:
         first, _, last = self.rpe_table
         y, x = (  # shares of the hidden layer, (B g) H|W hidden N
             weight[:, None] * (far.sign() * (4 * far.abs() + 1).log2() / 3).to(weight.dtype).unsqueeze(2)  # log2(8)
@@ -261,14 +267,12 @@ class DAttention(nn.Module):
         )
         x = (x.transpose(1, 2) + first.bias[:, None, None]).contiguous()[:, None]
 
-        def bias(y: Tensor) -> Tensor:
+        def bias(y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
             hidden = (y.unsqueeze(3) + x).relu_()  # (B g) rows hidden W N
-            out = last.weight.expand(y.shape[0] * y.shape[1], -1, -1).bmm(
-                rearrange(hidden, "b r c w k -> (b r) c (w k)")
-            )
+            out = weight.expand(y.shape[0] * y.shape[1], -1, -1).bmm(rearrange(hidden, "b r c w k -> (b r) c (w k)"))
             return rearrange(out, "(b r) n (w k) -> b n (r w) k", b=y.shape[0], k=y.shape[3])
 
-        return y, bias
+        return y, bias, (x, last.weight)
 
     def _fixed_bias(self, size: Sequence[int], key_size: Sequence[int]) -> Tensor:
         """The learned bias (1, heads, H W, N), interpolated where the map or its key grid has another size."""

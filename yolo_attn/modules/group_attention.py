@@ -138,10 +138,10 @@ class GroupAttention(nn.Module):
         q, k, v = rearrange(self.qkv(x), "b h w (three n c) -> three b n (h w) c", three=3, n=self.num_heads)
         table = pos(offsets).to(q.dtype)
 
-        def bias(dy: Tensor) -> Tensor:
+        def bias(dy: Tensor, table: Tensor, dx: Tensor) -> Tensor:
             return rearrange(table[dy[0], dx], "y x ky kx n -> n (y x) (ky kx)")[None]
 
-        out = attend_by_rows(q, k, v, dy[None], bias, dropout_p, self.scale)
+        out = attend_by_rows(q, k, v, dy[None], bias, (table, dx), dropout_p, self.scale)
         return self.proj_drop(self.proj(rearrange(out, "b n (h w) c -> b h w (n c)", h=h)))
 
     def forward(self, x: Tensor, group: tuple[int, int], mask: Tensor | None = None) -> Tensor:
