@@ -39,7 +39,12 @@ class ChannelGate(nn.Module):
     paper="arXiv:2306.05196",
     year=2024,
     kind="channel and spatial gate",
-    known_as=("CPCABlock", "CPCA_Attention", "ChannelPriorConvolutionalAttention"),
+    known_as=(
+        "CPCABlock",
+        "CPCA_Attention",
+        "ChannelPriorConvolutionalAttention",
+        "CPCAttention",
+    ),
     tiny=(8, 2),
 )
 class CPCA(nn.Module):

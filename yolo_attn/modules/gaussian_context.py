@@ -18,7 +18,15 @@ LEAST, RANGE = 1.0, 3.0  # of a learned standard deviation: beta and alpha of th
     paper="CVPR 2021, Gaussian Context Transformer",
     year=2021,
     kind="channel gate",
-    known_as=("GCA", "GaussianAttention", "GaussianContextTransformer", "GCT_B0", "GCT_B1"),
+    known_as=(
+        "GCA",
+        "GaussianAttention",
+        "GaussianContextTransformer",
+        "GCT_B0",
+        "GCT_B1",
+        "GCT_Gaussian",
+        "GaussianGCT",
+    ),
     tiny=(8, 2.0, True),
 )
 class GaussianContext(nn.Module):

@@ -29,7 +29,15 @@ def _waves(like: Tensor, h: int, w: int, count: int) -> Tensor:
     paper="arXiv:1706.03762",
     year=2017,
     kind="attention",
-    known_as=("MultiHeadSelfAttention", "MultiHeadAttention", "MHA", "SelfAttention", "ScaledDotProductAttention"),
+    known_as=(
+        "MultiHeadSelfAttention",
+        "MultiHeadAttention",
+        "MHA",
+        "SelfAttention",
+        "ScaledDotProductAttention",
+        "BoT",
+        "BoTNet",
+    ),
     tiny=(8, 2),
     licence="Apache-2.0",
 )
