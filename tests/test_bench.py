@@ -94,7 +94,7 @@ def test_cases_by_default_and_by_name() -> None:
 
 def test_a_wrong_case_is_said_at_once() -> None:
     """A misspelt name would be told after minutes of measuring the others."""
-    with pytest.raises(ValueError, match="Did you mean SE"):
+    with pytest.raises(ValueError, match="Write SE"):
         cases.cases(["GCT", "se"])
     with pytest.raises(TypeError, match="num_heads"):
         cases.cases([["DAttention", {"num_head": 2}]])

@@ -185,7 +185,7 @@ def test_a_seam_that_is_gone(monkeypatch) -> None:
 @pytest.mark.parametrize("row, message", [
     ([-1, 1, "DAtention", []], "row 5: there is no module named 'DAtention'. Did you mean DAttention"),
     ([-1, 1, "cbma", []], "row 5: there is no module named 'cbma'."),
-    ([-1, 1, "yolo_attn.Se", []], "row 5: there is no module named 'yolo_attn.Se'. Did you mean SE"),
+    ([-1, 1, "yolo_attn.Se", []], "row 5: there is no module named 'yolo_attn.Se'. Write SE"),
     ([-1, 1, "torch.nn.Identity", []], "row 5: torch.nn.Identity is not registered."),
     ([-1, 1, "SE", [16, True, 4, 3, 2]], r"row 5 .SE.: SE: got 5 arguments, at most 3 are .* takes \(reduction=16, "),
     ([-1, 1, "SE", [{"redaction": 4}]], "row 5 .SE.: SE: there is no argument 'redaction'. Did you mean reduction"),
