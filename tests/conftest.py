@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,19 @@ HALF_PRECISION = {"mAP": 0.005, "maps": 0.01}  # of a whole model; maps by stand
 def script(name: str) -> str:
     """The path of a command of this environment, such as yolo."""
     return sys.executable if name == "python" else shutil.which(name, path=sysconfig.get_path("scripts")) or name
+
+
+ALIKE = "coordatt|eca|ema|gam|gc|mhsa|shuffle|simam|triplet"  # YAMLs with one row, a gate or attention, after SPPF
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave YAMLs like yolov8-se.yaml and yolov8-cbam.yaml to the slow tests: what differs is the contract's to test."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        values = [str(value) for value in callspec.params.values()] if callspec and item.path.stem != "test_cfg" else []
+        if any(re.fullmatch(rf"(yolov8-)?({ALIKE})(\.yaml)?", value) for value in values):
+            item.add_marker("slow")
 
 
 def pytest_sessionfinish() -> None:
