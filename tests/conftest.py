@@ -45,7 +45,7 @@ ALIKE = "coordatt|eca|ema|gam|gc|mhsa|shuffle|simam|triplet"  # YAMLs with one r
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave YAMLs that are as yolov8-se.yaml and yolov8-cbam.yaml are to the slow tests: the contract has their rows."""
+    """Leave YAMLs like yolov8-se.yaml and yolov8-cbam.yaml to the slow tests: the contract has their rows."""
     for item in items:
         callspec = getattr(item, "callspec", None)
         values = [str(value) for value in callspec.params.values()] if callspec and item.path.stem != "test_cfg" else []
