@@ -55,7 +55,7 @@ def test_info_on_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 def test_a_module_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Own modules, which declare no paper, year or kind, would stop the list."""
+    """Own modules, which declare no paper, year or kind and may need arguments, would stop the list."""
     ours = {name: yolo_attn.get(name) for name in ("SE", "iAFF")}  # the tests register others, for other purposes
     monkeypatch.setattr(yolo_attn.registry, "_specs", ours)
 
@@ -65,5 +65,13 @@ def test_a_module_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, dim: int) -> None:
             super().__init__()
 
+    class Needy(MyGate):
+        """A gate."""
+
+        def __init__(self, dim: int, width: int) -> None:
+            super().__init__(dim)
+
     yolo_attn.register(MyGate)
+    yolo_attn.register(Needy)
     assert "MyGate" in catalogue.table() and "[-1, 1, MyGate, []]" in catalogue.about("MyGate")
+    assert "Needy" in catalogue.table() and "GFLOPs" not in catalogue.about("Needy")

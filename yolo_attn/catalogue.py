@@ -55,7 +55,7 @@ def about(name: str) -> str:
         "row": _row(spec),
         "constructor": f"{spec.name}{_signature(spec)}",
         "kind": spec.kind,
-        "at P5 of yolov8n": f"{costs['Parameters']} parameters, {costs['GFLOPs']} GFLOPs",
+        "at P5 of yolov8n": f"{costs['Parameters']} parameters, {costs['GFLOPs']} GFLOPs" if costs["GFLOPs"] else "",
         "paper": f"{_paper(spec, '{1}')}{f', {spec.year}' * bool(spec.year)}",
         "official code": f"{spec.licence} licence" if spec.licence else "",
         "also known as": ", ".join(spec.known_as),
@@ -73,9 +73,12 @@ def _costs(spec: Spec) -> dict[str, str]:
     from .benchmarks.cases import Case, as_clips
     from .measure import flops_of, parameters
 
-    module, x = Case(spec, tuple(spec.row[3]) if spec.channels == "wrap" else ()).build(LEVEL, 640, 1)
-    with as_clips(module.eval()):
-        gflops = flops_of(lambda: module(*x)) / len(x[0])
+    try:
+        module, x = Case(spec, tuple(spec.row[3]) if spec.channels == "wrap" else ()).build(LEVEL, 640, 1)
+        with as_clips(module.eval()):
+            gflops = flops_of(lambda: module(x if spec.channels == "fuse" else x[0])) / len(x[0])
+    except (RuntimeError, TypeError, ValueError):  # a user's own module may need arguments, or be for another place
+        return {"Parameters": "", "GFLOPs": ""}
     return {"Parameters": f"{parameters(module):,}", "GFLOPs": f"{gflops:.2g}" if gflops < 0.1 else f"{gflops:.2f}"}
 
 
