@@ -120,9 +120,11 @@ def attend_by_rows(
     def some(queries: Tensor, rows: Tensor, k: Tensor, v: Tensor, *whole: Tensor) -> Tensor:
         return attend(queries, k, v, bias(rows, *whole), dropout_p, scale)
 
+    if exporting():  # the number of blocks would be fixed in a graph
+        return some(q, rows, k, v, *whole)
     width = q.shape[2] // rows.shape[1]
     n = max(rows_at_once(q, k, width) // max(len(q), 1), 1)
-    if exporting() or n >= rows.shape[1]:  # in a graph of any size the number of blocks would be fixed
+    if n >= rows.shape[1]:
         return some(q, rows, k, v, *whole)
     return in_blocks(some, [(q, 2, n * width), (rows, 1, n)], (k, v, *whole), random=dropout_p > 0)
 
