@@ -53,7 +53,7 @@ class Result:
         for rows, words in ((self.modules, wording.modules), (self.models, wording.models)):
             measured = [row for row in rows if not row.get("failed")]
             said += [words(measured, style)] if measured else []
-        said += wording.limits([row for row in self.modules if not row.get("failed")])
+        said += wording.limits(self.modules)
         return said + ([wording.startup(self.startup)] if self.startup else [])
 
 

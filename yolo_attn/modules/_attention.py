@@ -58,13 +58,13 @@ def attend(
 
 def _dropped(q: Tensor, k: Tensor, v: Tensor, dropout_p: float, scale: float | None) -> Tensor:
     """Attention with dropout on a CPU, for which PyTorch has no fused kernel: a few queries at a time."""
-    n = max(DROPPED // max(q.shape[0] * q.shape[1] * k.shape[2], 1), 1)
-    if n >= q.shape[2]:
-        return F.scaled_dot_product_attention(q, k, v, None, dropout_p, scale=scale)
 
     def some(queries: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(queries, k, v, None, dropout_p, scale=scale)
 
+    n = max(DROPPED // max(q.shape[0] * q.shape[1] * k.shape[2], 1), 1)
+    if n >= q.shape[2]:
+        return some(q, k, v)
     return in_blocks(some, [(q, 2, n)], (k, v), random=True)
 
 

@@ -59,9 +59,9 @@ def divisible(module: nn.Module, total: str, by: str, **values: int) -> None:
         )
 
 
-def largest_divisor(total: int, most: int) -> int:
-    """The largest divisor that is at most this, and 1 where this is less."""
-    return next(n for n in range(max(most, 1), 0, -1) if total % n == 0)
+def largest_divisor(total: int, most: int, smallest: int = 1) -> int:
+    """The largest divisor that is at most `most` and leaves parts of at least `smallest`; 1 where there is none."""
+    return next(n for n in range(max(min(most, total // smallest), 1), 0, -1) if total % n == 0)
 
 
 def heads(module: nn.Module, dim: int, num_heads: int, head_dim: int | None, default: int = 8) -> int:

@@ -10,6 +10,11 @@ from ..registry import register
 from ._checks import number, positive
 
 
+def odd_kernel(dim: int, gamma: float, b: float) -> int:
+    """|log2(dim) + b| / gamma, whole part, and the next number where that is even."""
+    return int(abs((math.log2(dim) + b) / gamma)) | 1
+
+
 @register(
     paper="arXiv:1910.03151",
     year=2020,
@@ -54,7 +59,7 @@ class ECA(nn.Module):
         number(self, low=1e-3, gamma=gamma)
         number(self, b=b)
         if kernel_size is None:
-            kernel_size = int(abs((math.log2(dim) + b) / gamma)) | 1  # an even number becomes the next odd one
+            kernel_size = odd_kernel(dim, gamma, b)
         positive(self, kernel_size=kernel_size)
         if kernel_size % 2 == 0:
             raise ValueError(f"ECA: kernel_size must be odd, got {kernel_size}. Take {kernel_size + 1}, say.")

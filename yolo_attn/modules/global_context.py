@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..registry import register
+from ._attention import pooled
 from ._checks import one_of, positive
-from ._sampling import at_least_float32, without_autocast
 
 NARROWEST = 4  # hidden channels: LayerNorm makes one channel a constant, and of two it leaves which is larger
 
@@ -71,10 +71,7 @@ class GlobalContext(nn.Module):
         self.channel_add_conv = None if fusion == "scale" else _transform(dim, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        attn = at_least_float32(self.conv_mask(x)).flatten(2).softmax(-1)  # B 1 N
-        with without_autocast(x):
-            context = at_least_float32(x).flatten(2) @ attn.transpose(1, 2)  # B C 1
-        context = context.unsqueeze(-1).to(x.dtype)
+        context = pooled(x.flatten(2), self.conv_mask(x).flatten(2)).unsqueeze(-1)  # B C 1 1
         if self.channel_mul_conv is not None:
             x = x * self.channel_mul_conv(context).sigmoid()
         if self.channel_add_conv is not None:

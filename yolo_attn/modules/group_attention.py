@@ -24,6 +24,11 @@ def _offsets(like: Tensor, h: int, w: int) -> tuple[Tensor, ...]:
     return torch.stack(torch.meshgrid(*offsets, indexing="ij"), -1), dy[:, None, :, None], dx[None, :, None, :]
 
 
+def _of_pairs(table: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
+    """Biases (heads, y x, ky kx) of a few rows of queries, from those (2h-1, 2w-1, heads) of all offsets."""
+    return rearrange(table[dy, dx], "y x ky kx n -> n (y x) (ky kx)")
+
+
 class DynamicPosBias(nn.Module):
     """Dynamic position bias (DPB): an MLP from a relative position to a bias for each head, for groups of any size.
 
@@ -64,8 +69,7 @@ class DynamicPosBias(nn.Module):
     def pairs(self, group: tuple[int, int]) -> Tensor:
         """The bias (heads, gh gw, gh gw) between all members, queries first, of a group of gh x gw."""
         offsets, dy, dx = _offsets(self.pos_proj.weight, *group)
-        table = self(offsets)  # 2gh-1 2gw-1 heads
-        return rearrange(table[dy, dx], "y x ky kx n -> n (y x) (ky kx)")
+        return _of_pairs(self(offsets), dy, dx)
 
 
 class GroupAttention(nn.Module):
@@ -139,7 +143,7 @@ class GroupAttention(nn.Module):
         table = pos(offsets).to(q.dtype)
 
         def bias(dy: Tensor, table: Tensor, dx: Tensor) -> Tensor:
-            return rearrange(table[dy[0], dx], "y x ky kx n -> n (y x) (ky kx)")[None]
+            return _of_pairs(table, dy[0], dx)[None]
 
         out = attend_by_rows(q, k, v, dy[None], bias, (table, dx), dropout_p, self.scale)
         return self.proj_drop(self.proj(rearrange(out, "b n (h w) c -> b h w (n c)", h=h)))

@@ -44,13 +44,13 @@ class LCT(nn.Module):
     def __init__(self, dim: int, num_groups: int | None = None) -> None:
         super().__init__()
         positive(self, dim=dim)
-        num_groups = largest_divisor(dim, min(GROUPS, dim // SMALLEST)) if num_groups is None else num_groups
+        usual = largest_divisor(dim, GROUPS, SMALLEST)
+        num_groups = usual if num_groups is None else num_groups
         positive(self, num_groups=num_groups)
         divisible(self, "dim", "num_groups", dim=dim, num_groups=num_groups)
         if num_groups == dim > 1:
             raise ValueError(
-                f"LCT: num_groups must leave two channels in a group, got {num_groups} of {dim}. "
-                f"Take {largest_divisor(dim, min(GROUPS, dim // SMALLEST))}, say."
+                f"LCT: num_groups must leave two channels in a group, got {num_groups} of {dim}. Take {usual}, say."
             )
         self.groups = num_groups, dim // num_groups
         self.w = nn.Parameter(torch.zeros(dim))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from ..registry import register
 from ._checks import number, positive
 from ._constants import constant
+from .eca import odd_kernel
 
 
 @constant
@@ -63,7 +62,7 @@ class MLCA(nn.Module):
         number(self, low=-64, high=64, b=b)
         number(self, low=0, high=1, local_weight=local_weight)
         self.local_size, self.local_weight = local_size, local_weight
-        kernel = int(abs(math.log2(dim) + b) / gamma) // 2 * 2 + 1
+        kernel = odd_kernel(dim, gamma, b)
         self.conv = nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=False)
         self.conv_local = nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=False)
 

@@ -45,7 +45,7 @@ class SGE(nn.Module):
     def __init__(self, dim: int, num_groups: int | None = None) -> None:
         super().__init__()
         positive(self, dim=dim)
-        num_groups = largest_divisor(dim, min(dim // 4, 64)) if num_groups is None else num_groups
+        num_groups = largest_divisor(dim, 64, smallest=4) if num_groups is None else num_groups
         positive(self, num_groups=num_groups)
         divisible(self, "dim", "num_groups", dim=dim, num_groups=num_groups)
         self.num_groups = num_groups

@@ -51,7 +51,7 @@ class ShuffleAttention(nn.Module):
         positive(self, dim=dim)
         if dim % 2:
             raise ValueError(f"ShuffleAttention: dim must be even, got {dim}. Choose {dim + 1}.")
-        num_groups = largest_divisor(dim // 2, min(dim // 4, 64)) if num_groups is None else num_groups
+        num_groups = largest_divisor(dim // 2, 64, smallest=2) if num_groups is None else num_groups
         positive(self, num_groups=num_groups)
         divisible(self, "dim / 2", "num_groups", **{"dim / 2": dim // 2, "num_groups": num_groups})
         width = dim // 2 // num_groups
