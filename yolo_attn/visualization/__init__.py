@@ -1,0 +1,1 @@
+"""Pictures: what the attention of a model looks at, and the graph of its layers."""
