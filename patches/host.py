@@ -75,16 +75,19 @@ def checkpoint(path: Path) -> Path | None:
 
 
 def open_checkpoint(path: Path) -> Model:
-    """The model of a checkpoint. What its classes need is not installed, as Ultralytics would.
+    """The model of a checkpoint, as `open_yolo` reads it."""
+    return open_yolo(path).model
+
+
+def open_yolo(path: Path) -> ultralytics.YOLO:
+    """The YOLO object of a checkpoint. What its classes need is not installed, as Ultralytics would.
 
     Raises:
         ModuleNotFoundError, TypeError: If the file can't be read.
     """
-    from ultralytics import YOLO
-
     before, checks.AUTOINSTALL = checks.AUTOINSTALL, False
     try:
-        return YOLO(str(path)).model
+        return ultralytics.YOLO(str(path))
     finally:
         checks.AUTOINSTALL = before
 

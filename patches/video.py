@@ -27,7 +27,7 @@ def _in_clips(stock: Callable) -> Callable:
             if modules and not any(module.clips for module in modules):  # a block of the user's own counts
                 with clips(self.model, lengths):
                     return stock(self, im, *args, **kwargs)
-        elif self.args.batch == 1 and self.seen == 0 and _frame(self.batch[2][0]) and clip_modules(self.model):
+        elif self.args.batch == 1 and self.seen == 0 and frame_number(self.batch[2][0]) and clip_modules(self.model):
             kinds = ", ".join(sorted({type(module).__name__ for module in clip_modules(self.model)}))
             LOGGER.info(f"{kinds} looks at neighbouring frames, and batch=1 holds none; try batch=8.")
         return stock(self, im, *args, **kwargs)
@@ -45,7 +45,7 @@ def runs(paths: Sequence[str], infos: Sequence[str]) -> list[int]:
     lengths: list[int] = []
     last = None
     for path, info in zip(paths, infos, strict=False):
-        frame = _frame(info)
+        frame = frame_number(info)
         if frame and last == (path, frame - 1):
             lengths[-1] += 1
         else:
@@ -54,7 +54,7 @@ def runs(paths: Sequence[str], infos: Sequence[str]) -> list[int]:
     return lengths
 
 
-def _frame(info: str) -> int:
+def frame_number(info: str) -> int:
     """Number of a video's frame from 1; 0 for anything else."""
     found = re.match(r"video \d+/\d+ \(frame (\d+)/", info)
     return int(found[1]) if found else 0

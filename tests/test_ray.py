@@ -33,6 +33,7 @@ def runs() -> list[psutil.Process]:
     return [p for p in psutil.process_iter(["cmdline"]) if "ray::_task" in " ".join(p.info["cmdline"] or ())]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Ray has clusters of several nodes on Linux alone")
 def test_a_lost_worker(address: str, tmp_path: Path) -> None:
     """Runs on a cluster would give other results than here, or a run whose worker is lost would be missing."""

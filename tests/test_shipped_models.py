@@ -14,8 +14,12 @@ from yolo_attn import document, graph, places
 
 from .models import CANNOT, MODELS, outputs, scaled, seeded, transferred
 
+OLD = ("rtdetr", "yolov3", "yolov5", "yolov6", "yolov9", "yolov10")  # or large: for the slow tests
 
-@pytest.mark.parametrize("name", [n for n in MODELS if n not in CANNOT])
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * n.startswith(OLD)) for n in MODELS if n not in CANNOT]
+)
 def test_every_shipped_model(name: str) -> None:
     """Somewhere in Ultralytics' models an insertion would move a layer, lose a weight or change an output."""
     d = scaled(host.load_yaml(str(MODELS[name])))

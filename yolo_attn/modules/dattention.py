@@ -180,21 +180,25 @@ class DAttention(nn.Module):
             pixel; and the regular grid (B, g, h, w, 2) that they were moved from.
         """
         q = self.proj_q(x)
-        if self.no_off:
-            window = [min(self.stride, n) for n in x.shape[2:]]
-            keys = F.avg_pool2d(x, window, ceil_mode=self.conv_offset[0].padding != (0, 0))  # as many as with offsets
-            cells = _cells(at_least_float32(keys), *keys.shape[2:])
-            reference = cells.expand(x.shape[0] * self.num_groups, -1, -1, -1)
-            pos = reference.clamp(-1, 1) if self.offset_range < 0 else reference
-        else:
-            pos, reference = self._points(q)
-            x_by_group = rearrange(x, "b (g c) h w -> (b g) c h w", g=self.num_groups)
-            keys = rearrange(sample(x_by_group, pos), "(b g) c h w -> b (g c) h w", g=self.num_groups)
+        keys, pos, reference = self._keys(x, q)
         out = self._attention(q, self.proj_k(keys), self.proj_v(keys), pos)
         if self.pe == "dwc" and self.rpe_table is not None:
             out = out + self.rpe_table(q)
         by_batch = (rearrange(p, "(b g) h w yx -> b g h w yx", g=self.num_groups) for p in (pos, reference))
         return self.proj_drop(self.proj_out(out)), *by_batch
+
+    def _keys(self, x: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What keys and values are made of (B, C, h, w), its points and their regular grid, (B g, h, w, 2) each."""
+        if self.no_off:
+            window = [min(self.stride, n) for n in x.shape[2:]]
+            keys = F.avg_pool2d(x, window, ceil_mode=self.conv_offset[0].padding != (0, 0))  # as many as with offsets
+            cells = _cells(at_least_float32(keys), *keys.shape[2:])
+            reference = cells.expand(x.shape[0] * self.num_groups, -1, -1, -1)
+            return keys, reference.clamp(-1, 1) if self.offset_range < 0 else reference, reference
+        pos, reference = self._points(q)
+        x_by_group = rearrange(x, "b (g c) h w -> (b g) c h w", g=self.num_groups)
+        keys = rearrange(sample(x_by_group, pos), "(b g) c h w -> b (g c) h w", g=self.num_groups)
+        return keys, pos, reference
 
     def _attention(self, query: Tensor, key: Tensor, value: Tensor, pos: Tensor) -> Tensor:
         """Attention of maps, (B, C, H, W) each, to a map (B, C, H, W)."""

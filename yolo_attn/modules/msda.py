@@ -183,6 +183,18 @@ class MSDeformAttn(nn.Module):
         self, query: Tensor, reference_points: Tensor, values: Sequence[Tensor], shapes: Sequence[Sequence[int]]
     ) -> Tensor:
         """`attend` with the projected value of each map (B, H_l W_l, C)."""
+        points, weights = self.points(query, reference_points, shapes)
+        return self.output_proj(_over_maps(values, shapes, points, weights))
+
+    def points(
+        self, query: Tensor, reference_points: Tensor, shapes: Sequence[Sequence[int]]
+    ) -> tuple[list[tuple[Tensor, Tensor]], Sequence[Tensor]]:
+        """Where `attend` looks.
+
+        Returns:
+            For each map the points' x and y in pixels, 0 being the centre of the first one, and their weights,
+            (B, N, heads, P) each.
+        """
         offsets = rearrange(
             at_least_float32(self.sampling_offsets(query)),
             "b q (n l p xy) -> b q n l p xy",
@@ -205,9 +217,7 @@ class MSDeformAttn(nn.Module):
                 width, height = (n * side / (2 * self.num_points) for n, side in zip((w, h), box, strict=True))
                 dx, dy = dx * width, dy * height
             points.append((x * w - 0.5 + dx, y * h - 0.5 + dy))
-        weights = rearrange(weights, "b q n (l p) -> l b q n p", l=len(shapes))
-        out = _over_maps(values, shapes, points, weights.unbind(0))
-        return self.output_proj(out)
+        return points, rearrange(weights, "b q n (l p) -> l b q n p", l=len(shapes)).unbind(0)
 
 
 @register(

@@ -163,9 +163,7 @@ class SIFA(ClipModule):
             return x
         later, earlier, time = pairs
         frame, before = x[later], x[earlier]
-        gate = (frame - before).sigmoid() * frame + frame
-        padding = (self.dilation * (self.kernel_size - 1) + 1) // 2
-        window = Window(frame, self.conv_offset(gate), _pair(self.kernel_size), 1, padding, self.dilation)
+        window = self._window(frame, before)
         factors, before = self.def_cor(time), _places(before)
 
         def part(tap: int) -> Tensor:
@@ -179,6 +177,12 @@ class SIFA(ClipModule):
         gathered = self.scale(rearrange(total, "n (h w) c -> n c h w", h=x.shape[2]))
         limit = torch.finfo(x.dtype).max / 2  # grows with the cube of x, in half precision to infinity from 40 or so
         return as_layout(x.index_add(0, earlier, gathered.clamp(-limit, limit).to(x.dtype)), x)
+
+    def _window(self, frame: Tensor, before: Tensor) -> Window:
+        """The windows in a frame (N, C, H, W) of the pixels of the one before."""
+        gate = (frame - before).sigmoid() * frame + frame
+        padding = (self.dilation * (self.kernel_size - 1) + 1) // 2
+        return Window(frame, self.conv_offset(gate), _pair(self.kernel_size), 1, padding, self.dilation)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Official weights are those of a 1 x 3 x 3 convolution, while Ultralytics lays out models with 2-d ones only,

@@ -79,6 +79,9 @@ class SK(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         maps = [conv(x) for conv in self.convs]
+        return reduce(torch.add, (y * weight for y, weight in zip(maps, self.choice(maps).unbind(1), strict=True)))
+
+    def choice(self, maps: Sequence[Tensor]) -> Tensor:
+        """The shares (B, P, C, 1, 1) of the P paths' results (B, C, H, W)."""
         shown = self.compress(reduce(torch.add, maps).mean((2, 3), keepdim=True))  # B hidden 1 1
-        choice = torch.stack([projection(shown) for projection in self.projections], 1).softmax(1)  # B P C 1 1
-        return reduce(torch.add, (y * weight for y, weight in zip(maps, choice.unbind(1), strict=True)))
+        return torch.stack([projection(shown) for projection in self.projections], 1).softmax(1)

@@ -223,6 +223,15 @@ class SparseLocalPatch(nn.Module):
             Result (B, C, H, W); points (B, num_stages + 1, K, 2) as (x, y), 0 to 1 from the first pixel's centre to
             the last one's: where they start, and where each stage moves them.
         """
+        tokens, points = self._tokens(x)
+        q, k, v = self._queries(x, tokens, points[-1])
+        with without_autocast(x):
+            out = attend(q, k, F.pad(at_least_float32(v), (0, 3)), scale=1.0)[..., :-3].to(v.dtype)
+        out = self.proj_out(as_layout(rearrange(out, "b n (h w) c -> b (n c) h w", h=x.shape[2]), x))
+        return out, torch.stack(points, 1)
+
+    def _tokens(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Tokens (B, K, C) of the last stage, and the points (B, K, 2) of all."""
         features = self.proj_in(x)
         tokens: Any = 0.0
         points = [at_least_float32(self.initial_points).sigmoid().expand(x.shape[0], -1, 2)]
@@ -231,13 +240,14 @@ class SparseLocalPatch(nn.Module):
             patches = patch_tokens(self.feature_extractor, features, grid)
             tokens = self.Transformer(patches, tokens + patches)[:, -1]
             points.append(start + length * at_least_float32(self.out_layer(tokens)).sigmoid())
-        return self._write_back(x, tokens, points[-1]), torch.stack(points, 1)
+        return tokens, points
 
-    def _write_back(self, x: Tensor, tokens: Tensor, points: Tensor) -> Tensor:
-        """Attention from pixels to the tokens of points. Its logits fall with the distance d, by d^2 / (2 radius^2).
+    def _queries(self, x: Tensor, tokens: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of the pixels, keys and values of the tokens, for logits without a further factor.
 
-        Of d^2 = p^2 - 2 p c + c^2, softmax does not see p^2, and the rest is a scalar product: positions are three more
-        channels of queries and keys, in place of a bias for every pair.
+        The logits fall with the distance d to the points, by d^2 / (2 radius^2). Of d^2 = p^2 - 2 p c + c^2, softmax
+        does not see p^2, and the rest is a scalar product: positions are three more channels of queries and keys, in
+        place of a bias for every pair.
         """
         q = rearrange(self.proj_q(x), "b (n c) h w -> b n (h w) c", n=self.num_heads)
         k, v = rearrange(self.proj_kv(tokens), "b k (two n c) -> two b n k c", two=2, n=self.num_heads)
@@ -248,8 +258,7 @@ class SparseLocalPatch(nn.Module):
             wide = at_least_float32(q) * q.shape[-1] ** -0.5
             queries = torch.cat([wide, pixels.expand(*q.shape[:2], -1, -1)], -1)
             keys = torch.cat([at_least_float32(k), places[:, None].expand(-1, self.num_heads, -1, -1)], -1)
-            out = attend(queries, keys, F.pad(at_least_float32(v), (0, 3)), scale=1.0)[..., :-3].to(v.dtype)
-        return self.proj_out(as_layout(rearrange(out, "b n (h w) c -> b (n c) h w", h=x.shape[2]), x))
+        return queries, keys, v
 
 
 @constant

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..modules._sampling import at_least_float32
+from ..registry import find
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Gates:
-    """What each channel is multiplied by (C), and each pixel (H, W); None where that is the same for all."""
+    """What each channel is multiplied by (C), and each pixel (H, W).
+
+    None where that isn't what a module does, NaN where there is nothing to multiply.
+    """
 
     channels: Tensor | None = None
     map: Tensor | None = None
@@ -66,7 +70,32 @@ def looks(module: nn.Module, x: Tensor | Sequence[Tensor], queries: Tensor | Non
     Returns:
         What these pixels look at, one for each map that is looked at; nothing for a module that has nothing to show.
     """
-    return []
+    spec = find(type(module))
+    return [measured(x, module.forward(x), spec.kind)] if spec and "gate" in spec.kind else []
+
+
+def shows(module: nn.Module) -> bool:
+    """Whether `looks` may have something to show of a module."""
+    spec = find(type(module))
+    return looks.dispatch(type(module)) is not looks.dispatch(object) or bool(spec and "gate" in spec.kind)
+
+
+def measured(x: Tensor, y: Tensor, kind: str, start: Tensor | float = 0.0) -> Gates:
+    """The gates that make x to y: exactly, where they are the same for all pixels or for all channels; otherwise the
+    ones that suit all pixels of a channel, and all channels of a pixel, best in the sense of least squares.
+
+    Args:
+        x: What is multiplied (1, C, H, W).
+        y: The result (1, C, H, W).
+        kind: "channel gate", "spatial gate" or both, as in the registry.
+        start: What is added to the product.
+    """
+    x, y = at_least_float32(x), at_least_float32(y) - start
+    along, square = x * y, x.square()
+    return Gates(
+        along.sum((0, 2, 3)) / square.sum((0, 2, 3)) if "channel" in kind else None,
+        along.sum((0, 1)) / square.sum((0, 1)) if "spatial" in kind else None,
+    )
 
 
 def rows_of(queries: Tensor | None, size: Sequence[int]) -> Iterator[tuple[int, Tensor]]:

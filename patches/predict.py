@@ -1,0 +1,94 @@
+"""Prediction by Ultralytics with a look at the running model: its layers, and how an image was made to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from torch import nn
+from ultralytics import YOLO
+from ultralytics.cfg import get_save_dir
+
+from .video import frame_number
+
+OURS = ("embed", "mode", "model", "save", "show", "source", "stream", "verbose", "visualize")
+TASKS = ("detect", "obb", "pose", "segment")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a model says of an image.
+
+    Attributes:
+        result: Ultralytics' Results.
+        number: Number of the image in its batch.
+        frame: Number of the frame in its video from 1; 0 for an image.
+        target: Height and width that the image was scaled to fit into.
+        padded: Height and width of the network's input.
+        total: Number of images and frames in all, None where that isn't known beforehand.
+    """
+
+    result: Any
+    number: int
+    frame: int
+    target: tuple[int, int]
+    padded: tuple[int, int]
+    total: int | None
+
+
+def predict(
+    model: YOLO, source: str | Path, begin: Callable[[nn.Module], None], **arguments: Any
+) -> Iterator[Predicted]:
+    """What `yolo predict` finds in each image or frame, without files and logs.
+
+    Args:
+        model: The model; it is left as it is.
+        source: An image, a folder or a video.
+        begin: Is called with the running model, which may be a copy, before the first image.
+        **arguments: Those of `yolo predict`.
+    """
+    kept: dict[str, Any] = {}
+
+    def start(predictor: Any) -> None:
+        network = predictor.model.model
+        kept["handle"] = network.register_forward_pre_hook(
+            lambda module, inputs: kept.__setitem__("padded", tuple(inputs[0].shape[2:]))
+        )
+        begin(network)
+
+    def batch(predictor: Any) -> None:
+        kept["number"] = 0
+
+    events = {"on_predict_start": start, "on_predict_postprocess_end": batch}
+    for event, listener in events.items():
+        model.add_callback(event, listener)
+    try:
+        for result in model.predict(str(source), stream=True, save=False, verbose=False, **arguments):
+            number, predictor = kept["number"], model.predictor
+            kept["number"] += 1
+            frame = frame_number(predictor.batch[2][number])
+            target = (int(predictor.imgsz[0]), int(predictor.imgsz[1]))
+            yield Predicted(result, number, frame, target, kept["padded"], _total(predictor.dataset))
+    finally:
+        if "handle" in kept:
+            kept["handle"].remove()
+        for event, listener in events.items():
+            model.callbacks[event].remove(listener)
+
+
+def run_folder(project: str | Path | None, name: str | None, task: str) -> Path:
+    """The folder of a run that does not exist yet, where `yolo predict` would have its own."""
+    wanted = SimpleNamespace(
+        project=str(project or ""), name=name, exist_ok=False, task=task, mode="viz", save_dir=None
+    )
+    return Path(get_save_dir(wanted))
+
+
+def _total(dataset: Any) -> int | None:
+    images, videos = dataset.ni, dataset.nf - dataset.ni
+    if not videos:
+        return images
+    return images + dataset.frames if videos == 1 and hasattr(dataset, "frames") else None

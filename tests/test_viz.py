@@ -1,0 +1,231 @@
+"""`viz` as a user calls it: pictures of real models, and where in the image things are drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.collections import PathCollection
+from ultralytics import YOLO
+from ultralytics.data.augment import LetterBox
+
+import yolo_attn
+from yolo_attn.modules import DAttention
+from yolo_attn.visualization import run as viz_run
+from yolo_attn.visualization.geometry import Letterbox
+from yolo_attn.visualization.looks import looks
+
+from .conftest import SHARED
+from .host.test_video import film
+from .models import WEIGHTS, logged, needs_weights, outputs
+
+SHAPES = [(300, 500), (310, 500), (640, 640), (97, 211), (211, 97), (480, 641), (31, 400), (1080, 1920)]
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A picture of 310 x 500 pixels, which is padded at the top and bottom."""
+    path = tmp_path / "image.jpg"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (310, 500, 3), np.uint8))
+    return path
+
+
+@pytest.fixture(scope="module")
+def dattn() -> YOLO:
+    torch.manual_seed(0)
+    return YOLO("yolov8n-dattn.yaml")
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[matplotlib.figure.Figure]:
+    """The figures that are drawn."""
+    drawn, draw = [], viz_run.draw
+    monkeypatch.setattr(viz_run, "draw", lambda *args: drawn.append(draw(*args)) or drawn[-1])
+    return drawn
+
+
+def padded(shape: tuple[int, int], target: int) -> tuple[np.ndarray, Letterbox]:
+    """A grey image with a white dot in its first third, letterboxed by Ultralytics, and what we make of it."""
+    original = np.zeros((*shape, 3), np.uint8)
+    y, x = shape[0] // 3, shape[1] // 3
+    cv2.circle(original, (x, y), max(min(shape) // 12, 1), (255, 255, 255), -1)
+    network = LetterBox((target, target), auto=True, stride=32, padding_value=0)(image=original)
+    return network, Letterbox(shape, (target, target), network.shape[:2])
+
+
+@pytest.mark.parametrize("target", [320, 640])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_places_in_the_image(shape: tuple[int, int], target: int) -> None:
+    """What is drawn would lie beside what the network has seen, by half a pixel or more."""
+    network, box = padded(shape, target)
+    original = np.zeros((*shape, 3), np.uint8)
+    cv2.circle(original, (shape[1] // 3, shape[0] // 3), max(min(shape) // 12, 1), (255, 255, 255), -1)
+    spots = []
+    for each in (network, original):
+        mass = each[..., 0].astype(float)
+        y, x = (np.arange(n) + 0.5 for n in mass.shape)
+        spots.append((float((mass.sum(0) * x).sum() / mass.sum()), float((mass.sum(1) * y).sum() / mass.sum())))
+    (nx, ny), there = spots
+    relative = torch.tensor([nx / network.shape[1], ny / network.shape[0]], dtype=torch.float64)
+    coarse = max(shape[0] / box.scaled[0], shape[1] / box.scaled[1], 1)  # a pixel of the network in those of the image
+    assert box.to_image(relative).tolist() == pytest.approx(there, abs=0.5 * coarse)
+    row, column = box.to_map(torch.tensor(there), network.shape[:2]).tolist()
+    assert abs(row + 0.5 - ny) <= 1 and abs(column + 0.5 - nx) <= 1
+
+
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (0.3, -0.2), (-0.45, 0.61)], ids=str)
+def test_known_offsets(offset: tuple[float, float], dattn: YOLO, image: Path, figures: list, tmp_path: Path) -> None:
+    """Points would be drawn half a cell, a letterbox or a transposed axis away from where the module samples."""
+    layer = next(m for m in dattn.model.modules() if isinstance(m, DAttention))
+    norm, last = layer.conv_offset[1].norm, layer.conv_offset[3]
+    with torch.no_grad():  # an offset (y, x) that is the same everywhere, 2 being the whole map
+        norm.weight.zero_(), norm.bias.fill_(1)
+        last.weight.copy_(
+            (torch.tensor(offset) / torch.nn.functional.gelu(torch.ones(())))[:, None, None, None] / last.in_channels
+        )
+    yolo_attn.viz(dattn, image, query="all", project=tmp_path, imgsz=320)
+    (points,) = [
+        c
+        for ax in figures[0].axes
+        for c in ax.collections
+        if isinstance(c, PathCollection) and len(c.get_offsets()) > 9
+    ]
+    drawn = np.sort(np.asarray(points.get_offsets()).view("f8,f8"), axis=0).view("f8").reshape(-1, 2)
+    scale, top = 310 / 198, 13  # 500 x 310 becomes 320 x 198, and 224 rows with 13 above and below
+    rows, columns = 7, 10  # of 32 pixels
+    expected = []
+    for i in range(rows):
+        for j in range(columns):
+            y = min(max((i + 0.5) / (rows - 1) * 2 - 1 + offset[0], -1), 1)  # -1 and 1 are centres of the outer pixels
+            x = min(max((j + 0.5) / (columns - 1) * 2 - 1 + offset[1], -1), 1)
+            at_y, at_x = (y + 1) / 2 * (rows - 1) * 32 + 16, (x + 1) / 2 * (columns - 1) * 32 + 16
+            expected.append((at_x * 500 / 320, (at_y - top) * scale))
+    wanted = np.sort(np.asarray(expected).view("f8,f8"), axis=0).view("f8").reshape(-1, 2)
+    assert drawn.shape == wanted.shape and np.abs(drawn - wanted).max() < 0.5
+
+
+def test_the_query_is_the_pixel_that_was_asked_for(dattn: YOLO, image: Path, tmp_path: Path, monkeypatch) -> None:
+    """The weights of another pixel would be drawn."""
+    asked = []
+    monkeypatch.setattr("yolo_attn.visualization.watch.looks", lambda m, x, q: asked.append(q) or looks(m, x, q))
+    yolo_attn.viz(dattn, image, query=(499, 309), project=tmp_path, imgsz=320)
+    yolo_attn.viz(dattn, image, query=(0, 0), project=tmp_path, imgsz=320)
+    yolo_attn.viz(dattn, image, query=(250, 155), project=tmp_path, imgsz=320)
+    assert [q.tolist() for q in asked] == [[[6, 9]], [[0, 0]], [[3, 5]]]  # of 7 x 10, with 13 rows of padding of 32
+
+
+def test_nothing_is_changed(dattn: YOLO, image: Path, tmp_path: Path) -> None:
+    """A model that was looked at would be another one, or go on drawing."""
+    before, state = outputs(dattn.model), {k: v.clone() for k, v in dattn.model.state_dict().items()}
+    (picture,) = yolo_attn.viz(dattn, image, project=tmp_path, name="seen", imgsz=96)
+    assert picture.name == "image-10-DAttention.png" and cv2.imread(str(picture)).shape[2] == 3
+    assert picture.parent.name == "seen"
+    assert dattn.predictor is None and not any(m._forward_hooks for m in dattn.model.modules())
+    assert all(torch.equal(v, state[k]) for k, v in dattn.model.state_dict().items())
+    assert all(torch.equal(a, b) for a, b in zip(outputs(dattn.model), before, strict=True))
+    (other,) = yolo_attn.viz(dattn, image, project=tmp_path, name="seen", imgsz=96)
+    assert other.parent != picture.parent  # a run folder of its own
+    assert not [*tmp_path.rglob("*.part")]
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        ("yolov8n-se.yaml", ["10-SE"]),
+        ("yolov8n-cbam.yaml", ["10-CBAM"]),
+        ("yolov8n-iaff.yaml", ["12-iAFF", "16-iAFF"]),
+        ("yolov8n-msda.yaml", None),
+        ("yolov8n-depatch.yaml", None),
+        ("yolov8n-deformconv.yaml", None),
+        ("yolov8n-slpt.yaml", None),
+        ("yolov8n-obb.yaml", ["10-DAttention"]),
+    ],
+)
+def test_models(model: str, names: list[str] | None, image: Path, tmp_path: Path) -> None:
+    """A mechanism would have no picture, or a picture under another layer's name."""
+    torch.manual_seed(0)
+    if "obb" in model:
+        yolo_attn.insert(model, "DAttention", at="sppf", out=tmp_path / model)
+        model = str(tmp_path / model)
+    yolo = YOLO(model)
+    pictures = yolo_attn.viz(yolo, image, query=(20, 20), project=tmp_path, imgsz=64)
+    assert pictures and all(cv2.imread(str(p)).size for p in pictures)
+    for path in pictures:
+        number, *inside = path.stem.removeprefix("image-").split("-")
+        module = getattr(yolo.model.model[int(number)], "fn", yolo.model.model[int(number)])
+        for part in inside[0].split(".") if len(inside) > 1 else []:
+            module = module[int(part)] if part.isdigit() else getattr(module, part)
+        assert type(module).__name__ == inside[-1]
+
+
+def test_a_folder(dattn: YOLO, tmp_path: Path) -> None:
+    """Pictures of images with one stem would overwrite each other, or other files would stop the run."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("a.jpg", "a.png", "b.jpg"):
+        cv2.imwrite(str(folder / name), np.zeros((40, 60, 3), np.uint8))
+    (folder / "notes.txt").write_text("no image")
+    found = yolo_attn.viz(dattn, folder, project=tmp_path, imgsz=64)
+    assert len({p.name for p in found}) == 3 and all(p.exists() for p in found)
+
+
+def test_a_video(tmp_path: Path) -> None:
+    """Frames would overwrite each other, or SIFA's view of the next frame would never be drawn."""
+    torch.manual_seed(0)
+    yolo = YOLO("yolov8n-sifa.yaml")
+    with logged() as lines:
+        found = yolo_attn.viz(yolo, film(tmp_path / "clip.avi", 5), query=(30, 30), project=tmp_path, imgsz=64)
+    frames = sorted({p.stem.split("-")[1] for p in found})
+    assert frames == [f"{i:06d}" for i in range(1, 5)]  # the last one has no next
+    assert not [line for line in lines if "nothing to show" in line]
+    cv2.imwrite(str(tmp_path / "still.jpg"), np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match="looks at the next frame"):
+        yolo_attn.viz(yolo, tmp_path / "still.jpg", project=tmp_path, name="empty", imgsz=64)
+    assert not (tmp_path / "empty").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"layer": 9}, r"layer: 9 has nothing to show. Choose of 10 \(DAttention\)"),
+        ({"query": "boxs"}, "Did you mean boxes"),
+        ({"query": (1, 2, 3)}, "x,y in pixels of the image"),
+        ({"query": (500, 0)}, "x must be from 0 to 499 and y from 0 to 309, got 500.0,0.0"),
+        ({"query": 3}, "there are 0 detections, got 3"),
+        ({"save": True}, "save is not yours to set here"),
+        ({"source": "imag.jpg"}, "there is no image, folder or video .*imag.jpg. Did you mean image.jpg"),
+        ({"model": "yolov8n-dattn.yaml"}, r"a checkpoint \(.pt\) is needed"),
+        ({"model": "non.pt"}, "there is no checkpoint"),
+        ({"model": "stock"}, "no layer of it is an attention"),
+        ({"model": "cls"}, "one for detect, obb, pose, segment is needed, got one for classify"),
+    ],
+    ids=str,
+)
+def test_mistakes(change: dict, error: str, dattn: YOLO, image: Path, tmp_path: Path) -> None:
+    """A mistake would be told late, by a traceback, or not at all; or leave an empty folder."""
+    given = {"model": dattn, "source": image, "project": tmp_path / "runs", "imgsz": 64, **change}
+    given["model"] = {"stock": lambda: YOLO("yolov8n.yaml"), "cls": lambda: YOLO("yolov8n-cls.yaml")}.get(
+        str(given["model"]), lambda: given["model"]
+    )()
+    if isinstance(given["source"], str):
+        given["source"] = tmp_path / given["source"]
+    with pytest.raises((ValueError, FileNotFoundError), match=error):
+        yolo_attn.viz(**given)
+    assert not (tmp_path / "runs").exists()
+
+
+@needs_weights
+def test_real_detections(tmp_path: Path, figures: list) -> None:
+    """The pixels in the middle of the detections would not be the ones that look."""
+    model = tmp_path / "my.pt"
+    yolo_attn.insert("yolov8n.yaml", "DAttention", at="sppf", weights=str(WEIGHTS), out=str(model))
+    source = next((SHARED / "data" / "coco8").rglob("images/train/*.jpg"))
+    (picture,) = yolo_attn.viz(model, source, project=tmp_path)
+    boxes = YOLO(str(WEIGHTS))(source, verbose=False)[0].boxes.xywh[:, :2].numpy()
+    marks = figures[0].axes[0].lines[-1].get_xydata()
+    assert len(boxes) and np.abs(np.sort(marks, 0) - np.sort(boxes, 0)).max() < 0.5
+    assert cv2.imread(str(picture)).shape[0] > 300

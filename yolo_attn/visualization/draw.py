@@ -1,0 +1,162 @@
+"""Pictures of what a module looks at, over the image with its detections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from .geometry import Letterbox
+from .looks import Boxes, Look, Points, Weights
+
+DPI = 150
+WIDTH = 6.0  # of a panel, in inches
+COLOURS = "plasma"
+QUERY = "#00e5ff"  # unlike the colours of weights and unlike Ultralytics' boxes
+MOST = 20_000  # points that are drawn one by one; of more, how much weight falls into each cell
+
+
+def draw(looks: Sequence[Look], image: np.ndarray, box: Letterbox, queries: Tensor | None, title: str) -> Figure:
+    """A picture of what a module looks at in an image.
+
+    Args:
+        looks: What the module looks at.
+        image: The image (H, W, 3) with its detections, RGB.
+        box: How the image was made to fit into the network.
+        queries: Positions (Q, 2) as (x, y) in the image of the pixels that look, None for all.
+        title: Title of the picture.
+    """
+    panels = [panel for number, look in enumerate(looks) for panel in _panels(look, number, len(looks))]
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    h, w = box.image
+    height = min(max(WIDTH * h / w, WIDTH / 3), 2 * WIDTH)
+    figure = Figure(figsize=(columns * (WIDTH + 0.9), rows * (height + 0.5) + 0.4), dpi=DPI, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    for ax, (plot, over_image, name) in zip(axes, panels, strict=False):
+        if over_image:
+            ax.imshow(image, extent=(0, w, h, 0))
+            plot(ax, box)
+            if queries is not None:
+                _mark(ax, queries)
+            ax.set(xlim=(0, w), ylim=(h, 0), xticks=[], yticks=[])
+        else:
+            plot(ax, box)
+        if name:
+            ax.set_title(name, fontsize="medium")
+    figure.suptitle(title)
+    return figure
+
+
+Panel = tuple[Callable[[Axes, Letterbox], None], bool, str]
+
+
+def _panels(look: Look, number: int, count: int) -> list[Panel]:
+    """What is to be drawn of a look: how, whether over the image, and under which name."""
+    name = f"map {number + 1} of {count}" if count > 1 else ""
+    if isinstance(look, Points):
+        return [(lambda ax, box: _points(ax, box, look), True, name)]
+    if isinstance(look, Boxes):
+        return [(lambda ax, box: _boxes(ax, box, look), True, name)]
+    if isinstance(look, Weights):
+        return [(lambda ax, box: _weights(ax, box, look.map, "weight"), True, name)]
+    panels: list[Panel] = []
+    gate = f"gate, {name}" if name else "gate"
+    if look.map is not None:
+        panels.append((lambda ax, box: _weights(ax, box, look.map, "factor"), True, f"{gate} per pixel"))
+    if look.channels is not None:
+        panels.append((lambda ax, box: _channels(ax, look.channels), False, f"{gate} per channel"))
+    return panels
+
+
+def _points(ax: Axes, box: Letterbox, points: Points) -> None:
+    """Heavy points large and on top."""
+    if len(points.xy) > MOST:
+        return _weights(ax, box, _density(points), "weight")
+    xy = box.to_image(points.xy.double().cpu()).numpy()
+    size = np.clip(8_000 / len(xy), 3, 40)
+    if points.weight is None:
+        ax.scatter(*xy.T, s=size, c="yellow", edgecolors="black", linewidths=0.3)
+        return None
+    weight = points.weight.float().cpu().numpy()
+    order = weight.argsort()
+    most = max(float(np.abs(weight).max()), np.finfo(np.float32).tiny)
+    sizes = size * (0.25 + 1.75 * np.abs(weight[order]) / most)
+    drawn = ax.scatter(
+        *xy[order].T,
+        s=sizes,
+        c=weight[order],
+        cmap=COLOURS,
+        vmin=min(float(weight.min()), 0),
+        vmax=most,
+        edgecolors="black",
+        linewidths=0.2,
+    )
+    _bar(ax, drawn, "weight of a point")
+    return None
+
+
+def _density(points: Points) -> Tensor:
+    """The weight of the points in each of 64 x 64 cells."""
+    xy = points.xy.double().cpu()
+    weight = torch.full((len(xy),), 1 / len(xy)) if points.weight is None else points.weight.cpu()
+    counts, _, _ = np.histogram2d(
+        *xy.flip(-1).T.numpy(), bins=64, range=((0, 1), (0, 1)), weights=weight.double().numpy()
+    )
+    return torch.from_numpy(counts)
+
+
+def _boxes(ax: Axes, box: Letterbox, boxes: Boxes) -> None:
+    corners = box.to_image(boxes.xyxy.double().cpu().unflatten(-1, (2, 2))).flatten(-2).unbind(-1)
+    x1, y1, x2, y2 = (each.numpy() for each in corners)
+    outlines = np.stack([np.stack(p, -1) for p in ((x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1))], 1)
+    wide = np.clip(60 / len(outlines), 0.4, 2)
+    ax.add_collection(LineCollection(list(outlines), colors="yellow", linewidths=wide))
+
+
+def _weights(ax: Axes, box: Letterbox, values: Tensor, label: str) -> None:
+    """The cells of a map; the image shows where there is little weight, and evenly under factors."""
+    shown = values.float().cpu().numpy()
+    finite = shown[np.isfinite(shown)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    low = min(low, 0.0) if label == "weight" else low
+    spread = max(high - low, np.finfo(np.float32).tiny)
+    alpha = np.clip(np.nan_to_num((shown - low) / spread) * 0.85, 0.1, 0.85) if label == "weight" else 0.6
+    drawn = ax.imshow(
+        shown,
+        extent=box.frame,
+        cmap=COLOURS,
+        vmin=low,
+        vmax=high,
+        alpha=alpha,
+        interpolation="nearest",
+    )
+    _bar(ax, drawn, f"{label} of a pixel")
+
+
+def _channels(ax: Axes, values: Tensor) -> None:
+    shown = values.float().cpu().numpy()
+    ax.axhline(1, color="0.7", linewidth=1)
+    ax.plot(shown, ".", color=matplotlib.colormaps[COLOURS](0.3))
+    ax.set(xlabel="channel", ylabel="factor")
+    ax.margins(0.02, 0.1)
+
+
+def _mark(ax: Axes, queries: Tensor) -> None:
+    x, y = queries.double().cpu().unbind(-1)
+    ax.plot(x.numpy(), y.numpy(), "+", color="black", markersize=13, markeredgewidth=3.5)
+    ax.plot(x.numpy(), y.numpy(), "+", color=QUERY, markersize=12, markeredgewidth=1.8)
+
+
+def _bar(ax: Axes, drawn, label: str) -> None:
+    bar = ax.figure.colorbar(matplotlib.cm.ScalarMappable(drawn.norm, drawn.cmap), ax=ax, shrink=0.8, pad=0.01)
+    bar.set_label(label)
+    bar.ax.tick_params(labelsize="small")

@@ -1,0 +1,44 @@
+"""Gates that are not simply the ratio of a module's result to its input: of fusions, of SK and of timm's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..modules.aff import AFF, iAFF
+from ..modules.sk import SK
+from ..modules.timm_attn import TimmAttn
+from .looks import Gates, Look, looks, measured
+
+BOTH = "channel and spatial gate"
+TIMM = {  # the layers that multiply their input
+    **dict.fromkeys(("se", "ese", "eca", "ecam", "ceca", "gc", "ge"), "channel gate"),
+    **dict.fromkeys(("cbam", "lcbam", "coord", "scoord", "ela", "strip"), BOTH),
+}
+
+
+@looks.register
+def _(module: AFF, x: Sequence[Tensor], queries: Tensor | None = None) -> list[Look]:
+    """The share of the first map; the second has the rest."""
+    first, second = module.inputs(x, None)
+    return [measured(first - second, module.forward(x) / 2, BOTH, second)]
+
+
+@looks.register
+def _(module: iAFF, x: Sequence[Tensor], queries: Tensor | None = None) -> list[Look]:
+    first, second = module.inputs(x, None)
+    return [measured(first - second, module.forward(x), BOTH, second)]
+
+
+@looks.register
+def _(module: SK, x: Tensor, queries: Tensor | None = None) -> list[Look]:
+    """The share of each path per channel."""
+    choice = module.choice([conv(x) for conv in module.convs])
+    return [Gates(path) for path in choice[0].flatten(1)]
+
+
+@looks.register
+def _(module: TimmAttn, x: Tensor, queries: Tensor | None = None) -> list[Look]:
+    kind = TIMM.get(module.layer)
+    return [measured(x, module.forward(x), kind)] if kind else []
