@@ -57,6 +57,7 @@ def predict(
         kept["handle"] = network.register_forward_pre_hook(
             lambda module, inputs: kept.__setitem__("padded", tuple(inputs[0].shape[2:]))
         )
+        kept["predictor"] = predictor
         begin(network)
 
     def batch(predictor: Any) -> None:
@@ -67,7 +68,7 @@ def predict(
         model.add_callback(event, listener)
     try:
         for result in model.predict(str(source), stream=True, save=False, verbose=False, **arguments):
-            number, predictor = kept["number"], model.predictor
+            number, predictor = kept["number"], kept["predictor"]
             kept["number"] += 1
             frame = frame_number(predictor.batch[2][number])
             target = (int(predictor.imgsz[0]), int(predictor.imgsz[1]))

@@ -14,7 +14,7 @@ KNOWS_ULTRALYTICS = (
     "yolo_attn/benchmarks/",
     "yolo_attn/comparison/",
     "yolo_attn/inspection/__init__.py",  # the progress bar
-    "yolo_attn/viz.py",
+    "yolo_attn/visualization/",
     "yolo_attn/cli.py",
     "yolo_attn/measure.py",
 )

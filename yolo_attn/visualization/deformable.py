@@ -45,7 +45,7 @@ def _(module: DAttention, x: Tensor, queries: Tensor | None = None) -> list[Look
 
 def _total(q: Tensor, k: Tensor, queries: Tensor | None, size: Sequence[int], bias_of) -> Tensor:
     """Weights (heads, N) of the keys, the mean over queries, with a bias (heads, W, N) for each row of them or none."""
-    total, count = 0.0, 0
+    total, count = k.new_zeros(k.shape[:2], dtype=at_least_float32(k).dtype), 0
     for row, columns in rows_of(queries, size):
         bias = bias_of(row)
         weights = softmax_weights(q[:, row * size[1] + columns], k, None if bias is None else bias[:, columns])

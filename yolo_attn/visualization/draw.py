@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
@@ -22,17 +23,19 @@ QUERY = "#00e5ff"  # unlike the colours of weights and unlike Ultralytics' boxes
 MOST = 20_000  # points that are drawn one by one; of more, how much weight falls into each cell
 
 
-def draw(looks: Sequence[Look], image: np.ndarray, box: Letterbox, queries: Tensor | None, title: str) -> Figure:
+def draw(looks: Mapping[str, Look], image: np.ndarray, box: Letterbox, queries: Tensor | None, title: str) -> Figure:
     """A picture of what a module looks at in an image.
 
     Args:
-        looks: What the module looks at.
+        looks: What the module looks at, by name.
         image: The image (H, W, 3) with its detections, RGB.
         box: How the image was made to fit into the network.
         queries: Positions (Q, 2) as (x, y) in the image of the pixels that look, None for all.
         title: Title of the picture.
     """
-    panels = [panel for number, look in enumerate(looks) for panel in _panels(look, number, len(looks))]
+    panels = [panel for name, look in looks.items() for panel in _panels(look, name)]
+    if not any(panel.over_image for panel in panels):
+        panels.insert(0, Panel(lambda ax, box: None, "detections"))
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     h, w = box.image
@@ -41,39 +44,44 @@ def draw(looks: Sequence[Look], image: np.ndarray, box: Letterbox, queries: Tens
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for ax in axes[len(panels) :]:
         ax.remove()
-    for ax, (plot, over_image, name) in zip(axes, panels, strict=False):
-        if over_image:
+    for ax, panel in zip(axes, panels, strict=False):
+        if panel.over_image:
             ax.imshow(image, extent=(0, w, h, 0))
-            plot(ax, box)
-            if queries is not None:
+            panel.plot(ax, box)
+            if panel.queried and queries is not None:
                 _mark(ax, queries)
             ax.set(xlim=(0, w), ylim=(h, 0), xticks=[], yticks=[])
         else:
-            plot(ax, box)
-        if name:
-            ax.set_title(name, fontsize="medium")
+            panel.plot(ax, box)
+        ax.set_title(panel.name, fontsize="medium")
     figure.suptitle(title)
     return figure
 
 
-Panel = tuple[Callable[[Axes, Letterbox], None], bool, str]
+@dataclass(frozen=True)
+class Panel:
+    """A part of the picture: how it is drawn, under which name, over the image or not, and whether a query matters."""
+
+    plot: Callable[[Axes, Letterbox], None]
+    name: str
+    over_image: bool = True
+    queried: bool = False
 
 
-def _panels(look: Look, number: int, count: int) -> list[Panel]:
-    """What is to be drawn of a look: how, whether over the image, and under which name."""
-    name = f"map {number + 1} of {count}" if count > 1 else ""
+def _panels(look: Look, name: str) -> list[Panel]:
     if isinstance(look, Points):
-        return [(lambda ax, box: _points(ax, box, look), True, name)]
+        return [Panel(lambda ax, box: _points(ax, box, look), name, queried=True)]
     if isinstance(look, Boxes):
-        return [(lambda ax, box: _boxes(ax, box, look), True, name)]
+        return [Panel(lambda ax, box: _boxes(ax, box, look), name, queried=True)]
     if isinstance(look, Weights):
-        return [(lambda ax, box: _weights(ax, box, look.map, "weight"), True, name)]
-    panels: list[Panel] = []
+        return [Panel(lambda ax, box: _weights(ax, box, look.map, "weight"), name, queried=True)]
     gate = f"gate, {name}" if name else "gate"
-    if look.map is not None:
-        panels.append((lambda ax, box: _weights(ax, box, look.map, "factor"), True, f"{gate} per pixel"))
-    if look.channels is not None:
-        panels.append((lambda ax, box: _channels(ax, look.channels), False, f"{gate} per channel"))
+    pixels, channels = look.map, look.channels
+    panels = []
+    if pixels is not None:
+        panels.append(Panel(lambda ax, box: _weights(ax, box, pixels, "factor"), f"{gate} per pixel"))
+    if channels is not None:
+        panels.append(Panel(lambda ax, box: _channels(ax, channels), f"{gate} per channel", over_image=False))
     return panels
 
 
@@ -84,14 +92,15 @@ def _points(ax: Axes, box: Letterbox, points: Points) -> None:
     xy = box.to_image(points.xy.double().cpu()).numpy()
     size = np.clip(8_000 / len(xy), 3, 40)
     if points.weight is None:
-        ax.scatter(*xy.T, s=size, c="yellow", edgecolors="black", linewidths=0.3)
+        ax.scatter(xy[:, 0], xy[:, 1], s=size, c="yellow", edgecolors="black", linewidths=0.3)
         return None
     weight = points.weight.float().cpu().numpy()
     order = weight.argsort()
     most = max(float(np.abs(weight).max()), np.finfo(np.float32).tiny)
     sizes = size * (0.25 + 1.75 * np.abs(weight[order]) / most)
     drawn = ax.scatter(
-        *xy[order].T,
+        xy[order, 0],
+        xy[order, 1],
         s=sizes,
         c=weight[order],
         cmap=COLOURS,
@@ -106,11 +115,9 @@ def _points(ax: Axes, box: Letterbox, points: Points) -> None:
 
 def _density(points: Points) -> Tensor:
     """The weight of the points in each of 64 x 64 cells."""
-    xy = points.xy.double().cpu()
-    weight = torch.full((len(xy),), 1 / len(xy)) if points.weight is None else points.weight.cpu()
-    counts, _, _ = np.histogram2d(
-        *xy.flip(-1).T.numpy(), bins=64, range=((0, 1), (0, 1)), weights=weight.double().numpy()
-    )
+    x, y = points.xy.double().cpu().numpy().T
+    weight = torch.full((len(x),), 1 / len(x)) if points.weight is None else points.weight.cpu()
+    counts, _, _ = np.histogram2d(y, x, bins=64, range=[[0, 1], [0, 1]], weights=weight.double().numpy())
     return torch.from_numpy(counts)
 
 

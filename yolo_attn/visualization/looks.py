@@ -71,7 +71,9 @@ def looks(module: nn.Module, x: Tensor | Sequence[Tensor], queries: Tensor | Non
         What these pixels look at, one for each map that is looked at; nothing for a module that has nothing to show.
     """
     spec = find(type(module))
-    return [measured(x, module.forward(x), spec.kind)] if spec and "gate" in spec.kind else []
+    if spec is None or "gate" not in spec.kind or not isinstance(x, Tensor):
+        return []
+    return [measured(x, module.forward(x), spec.kind)]
 
 
 def shows(module: nn.Module) -> bool:

@@ -44,7 +44,7 @@ def draw_all(
     path = _source(source)
     yolo = _model(model)
     wanted = _layers(yolo.model, layer)
-    folder = run_folder(project, name, yolo.task)
+    folder = run_folder(project, name, str(yolo.task))
     if clip_modules(yolo):
         arguments = {"batch": CLIP, **arguments}
     watched: list[Watched] = []
@@ -82,11 +82,11 @@ def _picture(
     path = folder / f"{image.stem}{frame}-{watched.layer}-{watched.name.replace(' ', '-')}.png"
     if path in others:  # a.jpg and a.png of one folder
         path = path.with_name(f"{image.name}{path.name.removeprefix(image.stem)}")
-    title = f"{image.name}{frame}, layer {watched.layer}: {watched.name}"
+    title = f"{image.name}{frame}, layer {watched.layer}: {watched.name}{' (adds nothing yet)' * watched.silent}"
     figure = draw(looks, each.result.plot()[..., ::-1], box, looking, title)
     folder.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    figure.savefig(part, format="png")
+    figure.savefig(part, format="png", bbox_inches="tight")
     os.replace(part, path)
     return path
 
@@ -120,7 +120,7 @@ def _positions(result: Any, query: Query) -> Tensor | None:
     found = result.boxes if result.boxes is not None else result.obb
     surest = found.conf.argsort(descending=True).cpu()
     centres = (found.xywh if result.boxes is not None else found.xywhr)[:, :2].double().cpu()[surest]
-    if query == "boxes":
+    if not isinstance(query, int):
         return centres if len(centres) else None
     if query >= len(centres):
         raise ValueError(f"query: there are {len(centres)} detections, got {query}. The surest one is 0.")
@@ -128,11 +128,11 @@ def _positions(result: Any, query: Query) -> Tensor | None:
 
 
 def _query(query: str | int | Sequence[float]) -> Query:
-    is_pair = isinstance(query, Sequence) and not isinstance(query, str) and len(query) == 2
-    if is_pair and all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in query):
+    if isinstance(query, (str, int)):
+        if query in WORDS or (isinstance(query, int) and not isinstance(query, bool) and query >= 0):
+            return query
+    elif len(query) == 2 and all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in query):
         return float(query[0]), float(query[1])
-    if query in WORDS or (isinstance(query, int) and not isinstance(query, bool) and query >= 0):
-        return query
     near = suggest(str(query), WORDS)
     raise ValueError(
         f"query: x,y in pixels of the image, boxes, all or the number of a detection is needed, got {query!r}.{near} "
@@ -167,7 +167,7 @@ def _model(model: str | Path | YOLO) -> YOLO:
     return yolo
 
 
-def _layers(network: nn.Module, layer: int | Sequence[int] | None) -> list[int]:
+def _layers(network: Any, layer: int | Sequence[int] | None) -> list[int]:
     """The numbers of the layers to show, checked."""
     possible = {
         i: ", ".join(type(m).__name__ for _, m in found)

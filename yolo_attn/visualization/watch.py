@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..modules._clips import ClipModule
+from ..modules.residual import Residual
 from .looks import Look, looks, shows
 
 
@@ -20,6 +22,7 @@ class Watched:
         layer: Number of its layer.
         name: Where it is in the layer, if not the layer itself, and its class: blocks.1.attn DAttention.
         module: The module itself.
+        silent: Whether it is in a Residual that has learned nothing yet, and doesn't change the result.
         inputs: What its last forward took in.
         size: Height and width of what it gave.
     """
@@ -27,16 +30,24 @@ class Watched:
     layer: int
     name: str
     module: nn.Module
+    silent: bool = False
     inputs: list[Tensor] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
 
-    def look(self, number: int, queries: Tensor | None) -> list[Look]:
-        """What pixels (Q, 2) of image `number` of the batch look at, all pixels for None."""
+    def look(self, number: int, queries: Tensor | None) -> dict[str, Look]:
+        """What pixels (Q, 2) of image `number` of the batch look at, all pixels for None; by map or path."""
         images = slice(number, number + (2 if isinstance(self.module, ClipModule) else 1))  # and the next frame
         inputs = [x[images] for x in self.inputs]
         queries = None if queries is None else queries.to(inputs[0].device)
         with torch.no_grad():
-            return looks(self.module, inputs if len(inputs) > 1 else inputs[0], queries)
+            found = looks(self.module, inputs if len(inputs) > 1 else inputs[0], queries)
+        if len(found) < 2:
+            return {"": each for each in found}
+        if len(found) == len(inputs):
+            names = [f"map {i} of {len(found)}, {x.shape[2]} x {x.shape[3]}" for i, x in enumerate(inputs, 1)]
+        else:
+            names = [f"path {i} of {len(found)}" for i in range(1, len(found) + 1)]
+        return dict(zip(names, found, strict=True))
 
 
 def showing(layer: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -48,13 +59,14 @@ def showing(layer: nn.Module) -> list[tuple[str, nn.Module]]:
     return found
 
 
-def watch(network: nn.Module, layers: Collection[int] | None) -> list[Watched]:
+def watch(network: Any, layers: Collection[int] | None) -> list[Watched]:
     """Begin to watch layers of a detector, all that have something to show for None."""
     found = []
     for number, layer in enumerate(network.model):
         for name, module in showing(layer) if layers is None or number in layers else []:
             inside = name.removeprefix("fn").lstrip(".")  # of Residual, which nearly every inserted row is
-            watched = Watched(number, f"{inside} {type(module).__name__}".strip(), module)
+            silent = isinstance(layer, Residual) and not layer.gamma.any()
+            watched = Watched(number, f"{inside} {type(module).__name__}".strip(), module, silent)
             module.register_forward_hook(_note(watched))
             found.append(watched)
     return found
