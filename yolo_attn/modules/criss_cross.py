@@ -58,11 +58,15 @@ class CrissCross(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for _ in range(self.recurrence):
-            layers = self.query_conv, self.key_conv, self.value_conv
-            q, k, v = (by_pixel(layer(x)).permute(0, 2, 3, 1) for layer in layers)  # B H W c
-            out = as_layout(_criss_cross(q, k, v).permute(0, 3, 1, 2), x)
+            out = self.attended(x)
             x = x + self.gamma.to(out.dtype) * out
         return x
+
+    def attended(self, x: Tensor) -> Tensor:
+        """The weighted means (B, C, H, W) of one pass."""
+        layers = self.query_conv, self.key_conv, self.value_conv
+        q, k, v = (by_pixel(layer(x)).permute(0, 2, 3, 1) for layer in layers)  # B H W c
+        return as_layout(_criss_cross(q, k, v).permute(0, 3, 1, 2), x)
 
 
 def _criss_cross(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -53,10 +53,14 @@ class PositionAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
+        out = self.attended(x)
+        return x + self.gamma.to(out.dtype) * out
+
+    def attended(self, x: Tensor) -> Tensor:
+        """The weighted means (B, C, H, W)."""
         layers = self.query_conv, self.key_conv, self.value_conv
         q, k, v = (rearrange(by_pixel(layer(x)), "b c h w -> b 1 (h w) c") for layer in layers)
-        out = rearrange(attend(q, k, v, scale=1.0), "b 1 (h w) c -> b c h w", h=x.shape[2])
-        return x + self.gamma.to(out.dtype) * as_layout(out, x)
+        return as_layout(rearrange(attend(q, k, v, scale=1.0), "b 1 (h w) c -> b c h w", h=x.shape[2]), x)
 
 
 @register(

@@ -71,9 +71,13 @@ class GlobalContext(nn.Module):
         self.channel_add_conv = None if fusion == "scale" else _transform(dim, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        context = pooled(x.flatten(2), self.conv_mask(x).flatten(2)).unsqueeze(-1)  # B C 1 1
+        context = self.context(x)
         if self.channel_mul_conv is not None:
             x = x * self.channel_mul_conv(context).sigmoid()
         if self.channel_add_conv is not None:
             x = x + self.channel_add_conv(context)
         return x
+
+    def context(self, x: Tensor) -> Tensor:
+        """The vectors (B, C, 1, 1) of the images."""
+        return pooled(x.flatten(2), self.conv_mask(x).flatten(2)).unsqueeze(-1)
