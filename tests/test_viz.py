@@ -142,6 +142,9 @@ def test_nothing_is_changed(dattn: YOLO, image: Path, tmp_path: Path) -> None:
         ("yolov8n-depatch.yaml", None),
         ("yolov8n-deformconv.yaml", None),
         ("yolov8n-slpt.yaml", None),
+        ("yolov8n-crossformer.yaml", None),
+        ("yolov8n-mhsa.yaml", ["10-MHSA"]),
+        ("yolov8n-gc.yaml", None),
         ("yolov8n-obb.yaml", ["10-DAttention"]),
     ],
 )

@@ -29,9 +29,9 @@ def viz(
         model: A checkpoint (.pt), or a YOLO object.
         source: An image, a folder or a video; a picture for each image or frame.
         layer: Number of a layer, or several; all that have something to show by default.
-        query: Which pixels look: 320,240 is the one at x = 320, y = 240 in the image, "boxes" those in the middle of
-            the detections (all pixels where there is none), 0 the one in the middle of the surest detection, and "all"
-            gives the mean over all.
+        query: Which pixels look: (320, 240), query=320,240 on the command line, is the one at x = 320, y = 240 in the
+            image; "boxes" are those in the middle of the detections, or all where there is none; 0 is the one in the
+            middle of the surest detection; and "all" gives the mean over all.
         project: Folder of runs, that of Ultralytics by default.
         name: Folder of this run in it.
         **predict: Arguments of `yolo predict`, such as imgsz, conf, device, vid_stride.

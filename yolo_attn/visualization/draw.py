@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -23,17 +23,19 @@ QUERY = "#00e5ff"  # unlike the colours of weights and unlike Ultralytics' boxes
 MOST = 20_000  # points that are drawn one by one; of more, how much weight falls into each cell
 
 
-def draw(looks: Mapping[str, Look], image: np.ndarray, box: Letterbox, queries: Tensor | None, title: str) -> Figure:
+def draw(
+    looks: Sequence[tuple[str, Look]], image: np.ndarray, box: Letterbox, queries: Tensor | None, title: str
+) -> Figure:
     """A picture of what a module looks at in an image.
 
     Args:
-        looks: What the module looks at, by name.
+        looks: What the module looks at, each with its name or "".
         image: The image (H, W, 3) with its detections, RGB.
         box: How the image was made to fit into the network.
         queries: Positions (Q, 2) as (x, y) in the image of the pixels that look, None for all.
         title: Title of the picture.
     """
-    panels = [panel for name, look in looks.items() for panel in _panels(look, name)]
+    panels = [panel for name, look in looks for panel in _panels(look, name)]
     if not any(panel.over_image for panel in panels):
         panels.insert(0, Panel(lambda ax, box: None, "detections"))
     columns = min(len(panels), 3)

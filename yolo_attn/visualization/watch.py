@@ -34,20 +34,21 @@ class Watched:
     inputs: list[Tensor] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
 
-    def look(self, number: int, queries: Tensor | None) -> dict[str, Look]:
-        """What pixels (Q, 2) of image `number` of the batch look at, all pixels for None; by map or path."""
+    def look(self, number: int, queries: Tensor | None) -> list[tuple[str, Look]]:
+        """What pixels (Q, 2) of image `number` of the batch look at, all pixels for None; with the map's or path's
+        name, where there are several."""
         images = slice(number, number + (2 if isinstance(self.module, ClipModule) else 1))  # and the next frame
         inputs = [x[images] for x in self.inputs]
         queries = None if queries is None else queries.to(inputs[0].device)
         with torch.no_grad():
             found = looks(self.module, inputs if len(inputs) > 1 else inputs[0], queries)
-        if len(found) < 2:
-            return {"": each for each in found}
-        if len(found) == len(inputs):
+        if len(found) < 2 or len({type(each) for each in found}) > 1:
+            names = [""] * len(found)
+        elif len(found) == len(inputs):
             names = [f"map {i} of {len(found)}, {x.shape[2]} x {x.shape[3]}" for i, x in enumerate(inputs, 1)]
         else:
             names = [f"path {i} of {len(found)}" for i in range(1, len(found) + 1)]
-        return dict(zip(names, found, strict=True))
+        return list(zip(names, found, strict=True))
 
 
 def showing(layer: nn.Module) -> list[tuple[str, nn.Module]]:
