@@ -56,7 +56,10 @@ def draw(
         else:
             panel.plot(ax, box)
         ax.set_title(panel.name, fontsize="medium")
-    figure.suptitle(title)
+    if len(panels) > 1:
+        figure.suptitle(title)
+    else:
+        axes[0].set_title(title)
     return figure
 
 
@@ -106,8 +109,6 @@ def _points(ax: Axes, box: Letterbox, points: Points) -> None:
         s=sizes,
         c=weight[order],
         cmap=COLOURS,
-        vmin=min(float(weight.min()), 0),
-        vmax=most,
         edgecolors="black",
         linewidths=0.2,
     )
