@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.path import Path as PlotPath
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from torch import Tensor, nn
@@ -118,7 +119,8 @@ def contains(whole: Extents, part: Extents) -> bool:
 def legible(figure: Figure) -> bool:
     """See that no text of a picture lies on another, on the border of a box or an arrow, or ends outside."""
     renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
+    with rc_context(diagram.RC):
+        figure.draw(renderer)
     texts = {t: t.get_window_extent(renderer).extents for t in figure.findobj(Text) if t.get_text()}
     boxes = [each.get_window_extent(renderer).extents for each in [*drawn(figure, "row-"), *drawn(figure, "image")]]
     assert not any(overlaps(*pair) for pair in combinations(boxes, 2))
@@ -129,8 +131,9 @@ def legible(figure: Figure) -> bool:
     across = [t for t, e in texts.items() if any(overlaps(e, box) and not contains(box, e) for box in boxes)]
     assert not across
     for arrow in figure.findobj(FancyArrowPatch):
-        line = arrow.get_transform().transform_path(arrow.get_path())
-        assert not [t for t, e in texts.items() if line.intersects_bbox(Bbox.from_extents(*e), filled=False)]
+        for piece in figure.axes[0].transData.transform_path(arrow.get_path()).to_polygons(closed_only=False):
+            line = PlotPath(piece)
+            assert not [t for t, e in texts.items() if line.intersects_bbox(Bbox.from_extents(*e), filled=False)]
     return True
 
 
@@ -352,12 +355,12 @@ def test_text_of_a_row_is_kept_short() -> None:
     long = {"$x_1$": "a" * 300, "b": [1, [2, None]], "c": "1 2" * 99}
     rows = [
         Layer(-1, "image", 1, [], "backbone", [], (3, 64, 64), False),
-        Layer(0, "my.modules.Of" + "Long" * 20, 9, [long], "backbone", [-1], (8, 32, 32), True),
+        Layer(0, "Residual[my.modules.Of" + "Long" * 20 + "]", 9, [long], "backbone", [-1], (8, 32, 32), True),
         Layer(1, "my.modules.Short", 1, [64, long["b"], None], "head", [0], None, False),
     ]
     with rc_context(diagram.RC):
         figure = diagram.draw("a $ and b $", rows)
     assert legible(figure)
     (box,) = drawn(figure, "row-0")
-    assert box.get_width() < 220 and sum("…" in text for text in words(figure)) == 2
+    assert box.get_width() < 300 and sum("…" in text for text in words(figure)) == 3
     assert {"my.modules.Short", "64, [1, [2, None]], None"} <= set(words(figure))

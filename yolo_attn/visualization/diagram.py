@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -29,11 +30,17 @@ DPI = 150
 MOST_PIXELS = 30_000  # of a side; Agg takes 65,535
 FONT = "DejaVu Sans"  # comes with matplotlib
 NAME, SMALL, TITLE = 8.0, 6.5, 10.0  # points
-WIDEST = 150.0  # points, of a line of arguments
+WIDEST, WIDEST_NAME = 150.0, 230.0  # points, of a line of arguments and a name
 MOST_LINES = 2  # of arguments
 PAD, MARGIN, RADIUS = 6.0, 14.0, 4.0  # points
 NUMBER = 17.0  # points, for the number of a row
-RC = {"pdf.fonttype": 42, "text.usetex": False, "text.parse_math": False, "path.sketch": None}  # whole fonts in a PDF
+RC: Any = {
+    "pdf.fonttype": 42,  # TrueType, which journals ask for
+    "text.hinting": "none",  # so that texts are as wide as they were measured
+    "text.parse_math": False,
+    "text.usetex": False,
+    "path.sketch": None,
+}
 FACES = {"image": "white", "backbone": "#dce8f4", "head": "#e3efda", "registered module": "#ffcf87"}
 EDGES = {"image": "#666666", "backbone": "#4f7299", "head": "#648a4c", "registered module": "#b86200"}
 PANELS = {"backbone": "#f6f9fc", "head": "#f8fbf5"}
@@ -86,39 +93,48 @@ def _picture(out: str | os.PathLike) -> Path:
 
 
 def draw(name: str, layers: Sequence[Layer]) -> Figure:
-    """The picture of layers; what stands for row 10 has the id row-10, for an arrow from it to 12 arrow-10-12."""
-    lines = {layer.number: _lines(layer) for layer in layers}
+    """The picture of an image and layers; row 10 has the id row-10, an arrow from it to row 12 arrow-10-12."""
+    image, lines, sizes = layers[0], [_lines(layer) for layer in layers], {each.number: size(each) for each in layers}
     laid = plan(list(_nodes(layers, lines)))
-    kinds = [kind for kind in FACES if kind in {_kind(layer) for layer in layers} - {"image"}]
-    title, (image,) = f"{name}, {sizes_text(layers[0])}", [layer for layer in layers if layer.number < 0]
-    bands = {level: f"stride {image.size[1] / level:g}" for level, _, _ in laid.bands}
+    title = f"{name}, {sizes[image.number]}"
+    bands = {level: f"stride {(_height(image) or level) / level:g}" for level, _, _ in laid.bands}
     side = max(_width(each, SMALL) for each in bands.values()) + 2.5 * PAD
-    legend = sum(_width(kind, NAME) + 40 for kind in kinds)
-    width = max(laid.width + side, _width(title, TITLE), legend) + 2 * MARGIN
-    top = MARGIN + 2.2 * TITLE + 2 * NAME
-    height = top + laid.height + 3 * MARGIN + 2 * NAME
+    kinds = [kind for kind in FACES if kind in map(_kind, layers[1:])]
+    legend = sum(_width(kind, NAME) + 5 * NAME for kind in kinds)
+    width = max(laid.width + side, _width(title, TITLE, bold=True), legend) + 2 * MARGIN
+    above = MARGIN + 2.2 * TITLE + 2 * NAME
+    height = above + laid.height + 3 * MARGIN + 2 * NAME
     figure = Figure(figsize=(width / 72, height / 72))
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(-MARGIN - side, width - MARGIN - side), ylim=(height - top, -top))
+    left = -MARGIN - side
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(left, left + width), ylim=(height - above, -above))
     axes.axis("off")
-    axes.text(-side, MARGIN - top, title, size=TITLE, weight="bold", va="top", family=FONT, color=TEXT)
+    axes.text(-side, MARGIN - above, title, size=TITLE, weight="bold", va="top", family=FONT, color=TEXT)
     _draw_ground(axes, laid, bands, side)
-    for layer in layers:
-        _draw_box(axes, layer, laid.boxes[layer.number], lines[layer.number])
+    for layer, its in zip(layers, lines, strict=True):
+        _draw_box(axes, layer, laid.boxes[layer.number], its)
     for arrow in laid.arrows:
-        _draw_arrow(axes, arrow, sizes_text(next(layer for layer in layers if layer.number == arrow.source)))
-    handles = [Patch(facecolor=FACES[kind], edgecolor=EDGES[kind], label=kind) for kind in kinds]
-    font = FontProperties(family=FONT, size=NAME)
-    place = ((MARGIN - 4) / width, MARGIN / 2 / height)
-    figure.legend(handles=handles, loc="lower left", ncols=len(kinds), frameon=False, prop=font, bbox_to_anchor=place)
+        _draw_arrow(axes, arrow, sizes[arrow.source])
+    figure.legend(
+        [Patch(facecolor=FACES[kind], edgecolor=EDGES[kind]) for kind in kinds],
+        kinds,
+        prop=FontProperties(family=FONT, size=NAME),
+        loc="lower left",
+        bbox_to_anchor=(0.7 * MARGIN / width, 0.5 * MARGIN / height),
+        ncols=len(kinds),
+        frameon=False,
+    )
     return figure
 
 
-def sizes_text(layer: Layer) -> str:
+def size(layer: Layer) -> str:
     """What a layer puts out, as arrows say it: "256 x 20 x 20", with the sign for times."""
-    if isinstance(layer.size, list) and len(layer.size) != 1:
-        return f"{len(layer.size)} maps"
-    size = layer.size[0] if isinstance(layer.size, list) else layer.size
-    return f" {TIMES} ".join(map(str, size or ()))
+    its = layer.size[0] if isinstance(layer.size, list) and len(layer.size) == 1 else layer.size
+    return f"{len(its)} maps" if isinstance(its, list) else f" {TIMES} ".join(map(str, its or ()))
+
+
+def _height(layer: Layer) -> int | None:
+    """Height of the map of a layer that puts out one."""
+    return layer.size[1] if isinstance(layer.size, tuple) and len(layer.size) == 3 else None
 
 
 def _kind(layer: Layer) -> str:
@@ -127,18 +143,19 @@ def _kind(layer: Layer) -> str:
     return "registered module" if layer.registered else layer.part
 
 
-def _nodes(layers: Sequence[Layer], lines: Mapping[int, Sequence[str]]) -> Iterator[Node]:
+def _nodes(layers: Sequence[Layer], lines: Sequence[Sequence[str]]) -> Iterator[Node]:
     levels: dict[int, int] = {}
     parts = list(dict.fromkeys(layer.part for layer in layers))
-    for layer in layers:
-        number, is_map = layer.number, isinstance(layer.size, tuple) and len(layer.size) == 3
-        levels[number] = layer.size[1] if is_map else levels[layer.sources[0]]
-        name, *args = lines[number]
+    for layer, (name, *args) in zip(layers, lines, strict=True):
+        levels[layer.number] = level = _height(layer) or levels[layer.sources[0]]
         width = max([_width(name, NAME, bold=True), *(_width(each, SMALL) for each in args)]) + NUMBER + 2 * PAD
-        height = 1.35 * NAME + 1.3 * SMALL * len(args) + 1.4 * PAD
-        alone = layer is layers[-1] and not is_map and len(layer.sources) > 1
-        label = _width(sizes_text(layer), SMALL)
-        yield Node(number, parts.index(layer.part), levels[number], layer.sources, width, height, label, alone)
+        alone = layer is layers[-1] and not _height(layer) and len(layer.sources) > 1
+        height, label = sum(_line_heights([name, *args])) + 1.4 * PAD, _width(size(layer), SMALL)
+        yield Node(layer.number, parts.index(layer.part), level, layer.sources, width, height, label, alone)
+
+
+def _line_heights(lines: Sequence[str]) -> list[float]:
+    return [1.35 * NAME, *[1.3 * SMALL] * (len(lines) - 1)]
 
 
 def _lines(layer: Layer) -> list[str]:
@@ -147,8 +164,8 @@ def _lines(layer: Layer) -> list[str]:
         return ["image"]
     times = f" {TIMES}{layer.repeats}" if layer.repeats > 1 else ""
     name = layer.module
-    if _width(name + times, NAME, bold=True) > WIDEST:
-        name = name.rpartition(".")[2]
+    if _width(name + times, NAME, bold=True) > WIDEST_NAME:
+        name = re.sub(r"[\w.]*\.", "", name)  # without its package
     words = _text(layer.args, top=True).split(" ") if layer.args else []
     lines: list[str] = []
     for word in words:
@@ -159,7 +176,7 @@ def _lines(layer: Layer) -> list[str]:
             lines.append(word)
     if len(lines) > MOST_LINES:
         lines = [*lines[: MOST_LINES - 1], f"{lines[MOST_LINES - 1].rstrip(',')} …"]
-    return [_cut(name, WIDEST, NAME) + times, *(_cut(line, WIDEST + 10, SMALL) for line in lines)]
+    return [_cut(name, WIDEST_NAME, NAME, bold=True) + times, *(_cut(line, WIDEST, SMALL) for line in lines)]
 
 
 def _text(value: Any, top: bool = False) -> str:
@@ -167,18 +184,18 @@ def _text(value: Any, top: bool = False) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={_text(each)}" for key, each in value.items())
     if isinstance(value, (list, tuple)):
-        inner = (", " if top else ",").join(map(_text, value))
+        inner = ", ".join(map(_text, value))
         return inner if top else f"[{inner}]"
     return " ".join(str(value).split())
 
 
-def _cut(text: str, width: float, size: float) -> str:
-    """A text that is no wider than `width`, with an ellipsis where something is left out."""
-    if _width(text, size, bold=True) <= width:
+def _cut(text: str, width: float, size: float, bold: bool = False) -> str:
+    """A text, with an ellipsis where it would be wider than `width`."""
+    if _width(text, size, bold) <= width:
         return text
-    while text and _width(text + "…", size, bold=True) > width:
+    while text and _width(f"{text}…", size, bold) > width:
         text = text[:-1]
-    return text + "…"
+    return f"{text}…"
 
 
 @lru_cache(4096)
@@ -191,53 +208,43 @@ def _width(text: str, size: float, bold: bool = False) -> float:
 def _draw_ground(axes: Axes, laid: Plan, bands: Mapping[int, str], side: float) -> None:
     """What lies below the boxes: a panel for each part, and a line and the stride for each band."""
     for (left, right), name in zip(laid.parts, PANELS, strict=False):
-        axes.add_patch(
-            Rectangle(
-                (left - PAD, 0), right - left + 2 * PAD, laid.height + PAD, color=PANELS[name], linewidth=0, zorder=0
-            )
-        )
+        panel = Rectangle((left - PAD, 0), right - left + 2 * PAD, laid.height + PAD, color=PANELS[name], zorder=0)
+        axes.add_patch(panel).set_linewidth(0)
         axes.text(left, -PAD, name, size=NAME, weight="bold", va="bottom", family=FONT, color=EDGES[name])
     for level, top, bottom in laid.bands:
         if top > laid.bands[0][1]:
-            axes.plot([-side, laid.width], [top, top], ":", color="#c4c4c4", linewidth=0.6, zorder=0.5)
-        axes.text(
-            -side,
-            (top + bottom) / 2,
-            bands[level],
-            size=SMALL,
-            va="center",
-            family=FONT,
-            color=FAINT,
-            gid=f"band-{level}",
-        )
+            axes.plot([-side, laid.width], [top, top], ":", color=FAINT, alpha=0.5, linewidth=0.6, zorder=0.5)
+        axes.text(-side, (top + bottom) / 2, bands[level], size=SMALL, va="center", family=FONT, color=FAINT)
 
 
 def _draw_box(axes: Axes, layer: Layer, box: Box, lines: Sequence[str]) -> None:
-    kind = _kind(layer)
-    name = f"row-{layer.number}" if layer.number >= 0 else "image"
-    shape = f"round,pad=0,rounding_size={RADIUS - 1}"
-    style = {"facecolor": FACES[kind], "edgecolor": EDGES[kind], "linewidth": 0.9, "zorder": 2, "gid": name}
-    axes.add_patch(FancyBboxPatch((box.x, box.y), box.width, box.height, shape, **style))
-    heights = [1.35 * NAME, *[1.3 * SMALL] * (len(lines) - 1)]
-    y, x = box.y + (box.height - sum(heights)) / 2, box.x + PAD
+    kind, heights = _kind(layer), _line_heights(lines)
+    shape = FancyBboxPatch((box.x, box.y), box.width, box.height, f"round,pad=0,rounding_size={RADIUS - 1}", zorder=2)
+    shape.set(facecolor=FACES[kind], edgecolor=EDGES[kind], linewidth=0.9, gid=_id(layer.number, "row-"))
+    axes.add_patch(shape)
+    x, y = box.x + PAD, box.y + (box.height - sum(heights)) / 2
     if layer.number >= 0:
-        axes.text(x, y + heights[0] / 2, str(layer.number), size=SMALL, va="center_baseline", family=FONT, color=FAINT)
+        middle = y + heights[0] / 2
+        axes.text(x, middle, str(layer.number), size=SMALL, va="center_baseline", family=FONT, color=FAINT, zorder=3)
         x += NUMBER
     for line, (text, height) in enumerate(zip(lines, heights, strict=True)):
-        bold = {"size": NAME, "weight": "bold", "color": TEXT} if not line else {"size": SMALL, "color": "#444444"}
-        axes.text(x, y + height / 2, text, va="center_baseline", family=FONT, zorder=3, **bold)
+        said = axes.text(x, y + height / 2, text, size=SMALL, va="center_baseline", family=FONT, color=TEXT, zorder=3)
+        if line == 0:
+            said.set(size=NAME, weight="bold")
         y += height
 
 
 def _draw_arrow(axes: Axes, arrow: Arrow, label: str) -> None:
-    name = f"{arrow.source}-{arrow.target}".replace("-1-", "image-")
-    style = {"color": LINE, "linewidth": 0.9, "mutation_scale": 6.5, "capstyle": "butt", "joinstyle": "miter"}
-    axes.add_patch(
-        FancyArrowPatch(path=_rounded(arrow.points), arrowstyle="-|>", zorder=1, gid=f"arrow-{name}", **style)
-    )
-    x, y = arrow.label
-    kind = {"size": SMALL, "ha": arrow.align, "va": "center", "family": FONT, "color": TEXT, "zorder": 3}
-    axes.text(x, y, label, gid=f"label-{name}", **kind)
+    name = f"{_id(arrow.source)}-{arrow.target}"
+    line = FancyArrowPatch(path=_rounded(arrow.points), arrowstyle="-|>", mutation_scale=6.5, zorder=1)
+    line.set(color=LINE, linewidth=0.9, capstyle="butt", joinstyle="miter", gid=f"arrow-{name}")
+    axes.add_patch(line)
+    said = axes.text(*arrow.label, label, size=SMALL, va="center", family=FONT, color=TEXT, zorder=3)
+    said.set(ha=arrow.align, gid=f"label-{name}")
+
+
+def _id(number: int, prefix: str = "") -> str:
+    return f"{prefix}{number}" if number >= 0 else "image"
 
 
 def _rounded(points: Sequence[tuple[float, float]]) -> Line:
