@@ -115,7 +115,13 @@ def satisfies(version: str, required: str) -> bool:
 
 def build(d: Mapping[str, Any]) -> Model:
     """The model of a dictionary, by the class that its head and task ask for."""
-    name = BY_HEAD.get(d["head"][-1][2]) or BY_TASK[tasks.guess_model_task(dict(d))]
+    head = d["head"][-1][2]
+    name = BY_HEAD.get(head) or BY_TASK.get(tasks.guess_model_task(dict(d)) or "")
+    if name is None:
+        last = len(d["backbone"]) + len(d["head"]) - 1
+        raise ValueError(
+            f"row {last} ({head}): the last row must be a head of Ultralytics. Write Detect, Segment, Pose, OBB, say."
+        )
     return getattr(tasks, name)(deepcopy(dict(d)), ch=d.get("channels", 3), nc=d.get("nc"), verbose=False)
 
 

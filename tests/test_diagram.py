@@ -35,6 +35,7 @@ EACH = ["yolov8n-dattn.yaml", "yolov8n-msda.yaml", "yolov8n-slpt-pose.yaml"]
 ALL = [*SHIPPED, *(name for name in MODELS if name not in CANNOT)]
 NAMES = [*EACH, *(pytest.param(name, marks=pytest.mark.slow) for name in ALL)]
 IMGSZ = 128
+ROW = [-1, 1, "Conv", [8, 3, 2]]
 
 
 def pictured(model: object, imgsz: int = IMGSZ) -> Figure:
@@ -334,6 +335,13 @@ def test_bad_rows(row: list, message: str) -> None:
     [
         ("yolov8n-datn.yaml", 640, r"Did you mean yolov8-\S*dat"),
         ("yolov8n-dattn", 640, r"a YAML or a checkpoint"),
+        ({"nc": 1, "backbone": [], "head": 3}, 640, r"backbone must be a list of rows \[from, .*\], got \[\]\. Give"),
+        ({"nc": 1, "backbone": [ROW], "head": 3}, 640, r"head must be a list of rows \[from, .*\], got 3\. Give"),
+        (
+            {"nc": 1, "backbone": [ROW], "head": [[-1, 1, "Detct", ["nc"]]]},
+            640,
+            r"^row 1 \(Detct\): the last row must be a head of Ultralytics\. Write Detect,",
+        ),
         ("nowhere.pt", 640, r"there is no checkpoint nowhere.pt"),
         ("yolov8n.yaml", 100, r"imgsz: a multiple of the stride 32 is needed, got 100\. Write imgsz=128\.$"),
         ("yolov8n-p6.yaml", 96, r"the stride 64 is needed, got 96\. Write imgsz=128\.$"),

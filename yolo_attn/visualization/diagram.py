@@ -36,6 +36,7 @@ PAD, MARGIN, RADIUS = 6.0, 14.0, 4.0  # points
 NUMBER = 17.0  # points, for the number of a row
 RC: Any = {
     "pdf.fonttype": 42,  # TrueType, which journals ask for
+    "ps.fonttype": 42,
     "text.hinting": "none",  # so that texts are as wide as they were measured
     "text.parse_math": False,
     "text.usetex": False,
@@ -45,7 +46,7 @@ FACES = {"image": "white", "backbone": "#dce8f4", "head": "#e3efda", "registered
 EDGES = {"image": "#666666", "backbone": "#4f7299", "head": "#648a4c", "registered module": "#b86200"}
 PANELS = {"backbone": "#f6f9fc", "head": "#f8fbf5"}
 TIMES = "\N{MULTIPLICATION SIGN}"
-LINE, TEXT, FAINT = "#555555", "#1a1a1a", "#767676"
+LINE, TEXT, FAINT, FAINTER = "#555555", "#1a1a1a", "#767676", "#bbbbbb"
 
 
 def draw_graph(
@@ -81,7 +82,7 @@ def draw_graph(
 
 def _picture(out: str | os.PathLike) -> Path:
     """The path of the picture, whose ending and folder must be possible."""
-    path, formats = Path(out), FigureCanvasBase.get_supported_filetypes()
+    path, formats = Path(out), [each for each in FigureCanvasBase.get_supported_filetypes() if each != "pgf"]  # by TeX
     if path.suffix[1:].lower() not in formats:
         raise ValueError(
             f"out: {path} must end in one of {', '.join(formats)}.{suggest(path.suffix[1:], formats)} "
@@ -213,7 +214,7 @@ def _draw_ground(axes: Axes, laid: Plan, bands: Mapping[int, str], side: float) 
         axes.text(left, -PAD, name, size=NAME, weight="bold", va="bottom", family=FONT, color=EDGES[name])
     for level, top, bottom in laid.bands:
         if top > laid.bands[0][1]:
-            axes.plot([-side, laid.width], [top, top], ":", color=FAINT, alpha=0.5, linewidth=0.6, zorder=0.5)
+            axes.plot([-side, laid.width], [top, top], ":", color=FAINTER, linewidth=0.6, zorder=0.5)
         axes.text(-side, (top + bottom) / 2, bands[level], size=SMALL, va="center", family=FONT, color=FAINT)
 
 

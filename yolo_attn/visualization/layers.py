@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from .. import graph
+from ..document import PARTS
 from ..inspection import reading, wiring
 from ..inspection.finding import Finding, explained
 from ..inspection.subject import Subject, subject
@@ -70,6 +71,14 @@ def read(model: str | os.PathLike | Mapping[str, Any] | nn.Module, imgsz: int) -
 
 
 def _subject(model: str | os.PathLike | Mapping[str, Any] | nn.Module, imgsz: int) -> Subject:
+    if isinstance(model, Mapping):
+        for part in PARTS:
+            rows = model.get(part)
+            if not isinstance(rows, (list, tuple)) or not rows:
+                raise ValueError(
+                    f"model: {part} must be a list of rows [from, repeats, module, arguments], got {rows!r}. "
+                    "Give what yaml.safe_load reads from a model YAML, say."
+                )
     if not isinstance(model, nn.Module):
         return subject(model, imgsz, 1, "cpu", None)
     if (inner := host.inner(model)) is None:
