@@ -24,6 +24,7 @@ from ..transfer import Layer
 from .lookup import unscaled
 
 Model = Any  # a DetectionModel and its kin, whose `model` is the Sequential of layers
+Size = tuple[int, ...]
 IMAGE = 64  # pixels; enough for strides up to 64
 BY_HEAD = {
     "RTDETRDecoder": "RTDETRDetectionModel",
@@ -117,7 +118,13 @@ def satisfies(version: str, required: str) -> bool:
 
 def build(d: Mapping[str, Any]) -> Model:
     """The model of a dictionary, by the class that its head and task ask for."""
-    name = BY_HEAD.get(d["head"][-1][2]) or BY_TASK[tasks.guess_model_task(dict(d))]
+    head = d["head"][-1][2]
+    name = BY_HEAD.get(head) or BY_TASK.get(tasks.guess_model_task(dict(d)) or "")
+    if name is None:
+        last = len(d["backbone"]) + len(d["head"]) - 1
+        raise ValueError(
+            f"row {last} ({head}): the last row must be a head of Ultralytics. Write Detect, Segment, Pose, OBB, say."
+        )
     return getattr(tasks, name)(deepcopy(dict(d)), ch=d.get("channels", 3), nc=d.get("nc"), verbose=False)
 
 
@@ -152,20 +159,35 @@ def scaled(d: Mapping[str, Any]) -> dict[str, Any]:
 
 def maps(model: Model) -> list[Map | None]:
     """Stride and channels of every layer of a built model, as `measure` gives them; the model is put in eval mode."""
-    found: list[Map | None] = []
+    return [Map(IMAGE // s[2], s[0]) if isinstance(s, tuple) and len(s) == 3 else None for s in sizes(model, IMAGE)]
+
+
+def sizes(model: Model, imgsz: int) -> list[Size | list[Size] | None]:
+    """What every layer of a built model puts out for an image: the size of a tensor without its batch, (C, H, W) of a
+    map; those of several; or None for anything else. The model is put in eval mode."""
+    found: list[Size | list[Size] | None] = []
 
     def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        is_map = isinstance(output, Tensor) and output.ndim == 4
-        found.append(Map(IMAGE // output.shape[-1], output.shape[1]) if is_map else None)
+        several = isinstance(output, (list, tuple)) and all(isinstance(each, Tensor) for each in output)
+        one = tuple(output.shape[1:]) if isinstance(output, Tensor) else None
+        found.append([tuple(each.shape[1:]) for each in output] if several else one)
 
     handles = [layer.register_forward_hook(note) for layer in model.model]
     try:
         with torch.no_grad():
-            model.eval()(next(model.parameters()).new_zeros(1, model.yaml.get("channels", 3), IMAGE, IMAGE))
+            model.eval()(next(model.parameters()).new_zeros(1, model.yaml.get("channels", 3), imgsz, imgsz))
     finally:
         for handle in handles:
             handle.remove()
     return found
+
+
+def inner(model: nn.Module) -> Model | None:
+    """The model of layers that a YOLO holds, or that a model is itself; None where there is none."""
+    for each in (model, getattr(model, "model", None)):
+        if isinstance(getattr(each, "model", None), nn.Sequential) and isinstance(getattr(each, "yaml", None), Mapping):
+            return each
+    return None
 
 
 def failed_at(error: BaseException) -> int | None:
