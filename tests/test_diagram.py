@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from ultralytics import YOLO
 from yolo_attn.patches import host, rehearsal
 
+from yolo_attn.diagram import draw_graph, layout
+from yolo_attn.diagram import picture as diagram
+from yolo_attn.diagram.grid import Node
+from yolo_attn.diagram.layers import Layer
 from yolo_attn.registry import specs
-from yolo_attn.visualization import diagram, layout
-from yolo_attn.visualization.diagram import draw_graph
-from yolo_attn.visualization.grid import Node
-from yolo_attn.visualization.layers import Layer
 
 from .models import CANNOT, MODELS, SHIPPED, WEIGHTS, needs_weights
 

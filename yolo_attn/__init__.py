@@ -22,6 +22,7 @@ _LATER = {
     **dict.fromkeys(("compare", "report"), "comparison"),
     "bench": "benchmarks",
     **dict.fromkeys(("Finding", "preflight"), "inspection"),
+    "draw_graph": "diagram",
     "viz": "visualization",
 }
 __all__ = ["Spec", "__version__", "clips", "export_safe", "get", "modules", "names", "register", *_LATER]

@@ -15,7 +15,7 @@ from ultralytics.utils import LOGGER, TQDM
 from ultralytics.utils.files import increment_path
 
 from ..comparison.formats import one_line
-from ..comparison.results import replace_bytes, replace_text
+from ..files import replace_bytes, replace_text
 from . import models, plots, timing, wording
 from .cases import Case
 from .startup import import_ms

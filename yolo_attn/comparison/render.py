@@ -8,7 +8,8 @@ from typing import Any
 
 from ultralytics.utils import LOGGER
 
-from . import plots, results, stats, wording
+from ..files import replace_text
+from . import plots, stats, wording
 from .remarks import remarks
 from .summary import Comparison, summary
 
@@ -29,7 +30,7 @@ def write(folder: Path, out: Path | None = None) -> tuple[Comparison, list[dict[
     out.mkdir(parents=True, exist_ok=True)
     plots.draw_summary(comparison, rows, out / "summary.png")
     plots.draw_curves(comparison, out / "curves.png")
-    results.replace_text(out / "summary.md", wording.markdown(comparison, rows))
+    replace_text(out / "summary.md", wording.markdown(comparison, rows))
     LOGGER.info(f"summary.md, summary.png and curves.png are in {out}, results.csv in {folder}.")
     return comparison, rows
 
@@ -69,6 +70,6 @@ def write_pooled(comparisons: Sequence[Comparison], out: Path) -> list[dict[str,
     rows = pool(comparisons)
     out.mkdir(parents=True, exist_ok=True)
     plots.draw_pooled(rows, wording.names(comparisons), comparisons[0].baseline, out / "summary.png")
-    results.replace_text(out / "summary.md", wording.pooled(comparisons, rows))
+    replace_text(out / "summary.md", wording.pooled(comparisons, rows))
     LOGGER.info(f"\n{wording.pooled_table(comparisons, rows, 'simple')}\n\nThe pooled results are in {out}.")
     return rows

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from ..files import replace_text
+
 Row = dict[str, Any]
 FIRST = ("model", "seed", "status", "reason", "resumed", "mAP50-95", "mAP50")  # of the columns; those of splits follow
 LAST = ("train_s", "peak_mib")
@@ -142,21 +144,6 @@ def save_latency(folder: Path, latency: Mapping[str, Mapping[str, Any]]) -> None
     writer.writeheader()
     writer.writerows({"model": name, **values} for name, values in latency.items())
     replace_text(folder / "latency.csv", text.getvalue())
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    replace_bytes(path, text.replace("\n", os.linesep).encode())
-
-
-def replace_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _whole_rows(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Pictures: what the attention of a model looks at, and the graph of its layers."""
+"""Pictures of what the attention of a model looks at."""
 
 from __future__ import annotations
 

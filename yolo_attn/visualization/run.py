@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.utils import LOGGER, TQDM
 
+from ..files import replace_bytes
 from ..modules._clips import ClipModule, clip_modules
 from ..patches import host
 from ..patches.predict import OURS, TASKS, Predicted, predict, run_folder
@@ -85,9 +87,9 @@ def _picture(
     title = f"{image.name}{frame}, layer {watched.layer}: {watched.name}{' (adds nothing yet)' * watched.silent}"
     figure = draw(looks, each.result.plot()[..., ::-1], box, looking, title)
     folder.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    figure.savefig(part, format="png", bbox_inches="tight")
-    os.replace(part, path)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", bbox_inches="tight")
+    replace_bytes(path, picture.getvalue())
     return path
 
 

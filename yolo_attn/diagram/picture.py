@@ -20,7 +20,7 @@ from matplotlib.path import Path as Line
 from matplotlib.textpath import text_to_path
 from torch import nn
 
-from ..comparison.results import replace_bytes
+from ..files import replace_bytes
 from ..registry import suggest
 from .grid import Node
 from .layers import Layer, read
