@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ultralytics.utils import LOGGER
-
+from .. import log
 from . import plots, results, stats, wording
 from .remarks import remarks
 from .summary import Comparison, summary
@@ -22,7 +21,7 @@ def write(folder: Path, out: Path | None = None) -> tuple[Comparison, list[dict[
     comparison = Comparison.load(folder)
     rows = summary(comparison)
     said = "\n".join(f"- {each}" for each in remarks(comparison, rows))
-    LOGGER.info(
+    log.result(
         f"\n{wording.table(comparison, rows, 'simple')}\n\n{wording.costs(comparison, rows, 'simple')}\n\n{said}"
     )
     out = out or folder
@@ -30,7 +29,7 @@ def write(folder: Path, out: Path | None = None) -> tuple[Comparison, list[dict[
     plots.draw_summary(comparison, rows, out / "summary.png")
     plots.draw_curves(comparison, out / "curves.png")
     results.replace_text(out / "summary.md", wording.markdown(comparison, rows))
-    LOGGER.info(f"summary.md, summary.png and curves.png are in {out}, results.csv in {folder}.")
+    log.result(f"summary.md, summary.png and curves.png are in {out}, results.csv in {folder}.")
     return comparison, rows
 
 
@@ -70,5 +69,5 @@ def write_pooled(comparisons: Sequence[Comparison], out: Path) -> list[dict[str,
     out.mkdir(parents=True, exist_ok=True)
     plots.draw_pooled(rows, wording.names(comparisons), comparisons[0].baseline, out / "summary.png")
     results.replace_text(out / "summary.md", wording.pooled(comparisons, rows))
-    LOGGER.info(f"\n{wording.pooled_table(comparisons, rows, 'simple')}\n\nThe pooled results are in {out}.")
+    log.result(f"\n{wording.pooled_table(comparisons, rows, 'simple')}\n\nThe pooled results are in {out}.")
     return rows
