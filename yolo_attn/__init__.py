@@ -22,6 +22,8 @@ _LATER = {
     **dict.fromkeys(("compare", "report"), "comparison"),
     "bench": "benchmarks",
     **dict.fromkeys(("Finding", "preflight"), "inspection"),
+    **dict.fromkeys(("draw_graph", "viz"), "visualization"),
+    "migrate": "migration",
 }
 __all__ = ["Spec", "__version__", "clips", "export_safe", "get", "modules", "names", "register", *_LATER]
 
