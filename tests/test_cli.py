@@ -367,3 +367,16 @@ def test_progress_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert shown[-1] == 10 + 4 + 10
         ended(parts[0], "a")
     assert shown[-1] == 30
+
+
+def test_what_is_done_is_told_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """Seconds of work would pass in silence, leave a bar behind, or fill the file that stderr goes to."""
+    for is_terminal in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        filters = list(LOGGER.filters)
+        with log.doing("drawing"):
+            pass
+        assert list(log.progress(["a", "b"], "modules")) == ["a", "b"]
+        out, err = capsys.readouterr()
+        assert out == "" and LOGGER.filters == filters
+        assert ("drawing: " in err and "modules: " in err and err.endswith("\r\033[K")) if is_terminal else err == ""

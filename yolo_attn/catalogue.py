@@ -23,7 +23,7 @@ def table() -> str:
             "Paper": spec.paper,
             "Year": str(spec.year or ""),
         }
-        for spec in log.progress(specs(), "module")
+        for spec in log.progress(specs(), "modules")
     ]
     return f"{tabulate(lines, headers='keys', tablefmt='simple', disable_numparse=True)}\n"
 

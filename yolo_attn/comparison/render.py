@@ -26,8 +26,9 @@ def write(folder: Path, out: Path | None = None) -> tuple[Comparison, list[dict[
     )
     out = out or folder
     out.mkdir(parents=True, exist_ok=True)
-    plots.draw_summary(comparison, rows, out / "summary.png")
-    plots.draw_curves(comparison, out / "curves.png")
+    with log.doing("drawing"):
+        plots.draw_summary(comparison, rows, out / "summary.png")
+        plots.draw_curves(comparison, out / "curves.png")
     results.replace_text(out / "summary.md", wording.markdown(comparison, rows))
     log.result(f"summary.md, summary.png and curves.png are in {out}, results.csv in {folder}.")
     return comparison, rows

@@ -12,6 +12,7 @@ import torch
 from ultralytics.cfg import DEFAULT_CFG_DICT
 from ultralytics.utils import LOGGER
 
+from .. import log
 from ..measure import latency
 from . import results
 from .ap import SIZES
@@ -65,7 +66,8 @@ def measure_latency(plan: Plan, folder: Path) -> None:
     where = plan.machine.here
     try:
         models = {name: model.to(where) for name, model in plan.models.items()}
-        measured = latency(models, size, seconds=SECONDS * len(models), threads=plan.machine.threads or None)
+        with log.doing("measuring the latency"):
+            measured = latency(models, size, seconds=SECONDS * len(models), threads=plan.machine.threads or None)
     except RuntimeError as error:  # out of memory, say
         LOGGER.warning(f"The latency can't be measured: {error}")
         return

@@ -44,7 +44,7 @@ def preflight(
     on = subject(model, imgsz, batch, device, opset)
     checks = _checks()
     found: list[Finding] = []
-    bar = log.progress(checks.items(), "check")
+    bar = log.progress(checks.items(), "checks")
     for name, (check, needs, otherwise) in bar:
         bar.set_description(name)
         if not needs or getattr(on, needs):
