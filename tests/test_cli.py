@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ultralytics import cfg
@@ -27,14 +27,21 @@ from yolo_attn.comparison import progress
 
 from .conftest import script
 
+if TYPE_CHECKING:
+    from ultralytics import YOLO
+
 Ends = Callable[..., tuple[int, str, str]]
 
 
 def exists(entry: Verb) -> bool:
+    """Whether a verb's function is written; one that can't be imported is an error."""
+    module, _, name = f"yolo_attn.{entry.function}".partition(":")
     try:
         return callable(entry.resolve())
-    except (ImportError, AttributeError):
-        return False
+    except (ImportError, AttributeError) as error:
+        if str(error) in (f"No module named {module!r}", f"module {module!r} has no attribute {name!r}"):
+            return False
+        raise
 
 
 READY = [verb for verb, entry in VERBS.items() if exists(entry)]
@@ -305,6 +312,7 @@ def test_help_of_ultralytics(ends: Ends, logged: list[str]) -> None:
         (["text=1,2", "several=1,2", "names=1, 2"], ([], {"text": "1,2", "several": [1, 2], "names": ["1", "2"]})),
         (["names=[SE, [A, {b: c}]]", "number=1e-3"], ([], {"names": ["SE", ["A", {"b": "c"}]], "number": 1e-3})),
         (["text=*.jpg", "names=true", "imgsz=64"], ([], {"text": "*.jpg", "names": True, "imgsz": 64})),
+        (["model=2", "imgsz=[64, 32]"], ([], {"model": "2", "imgsz": [64, 32]})),
         (["text", "=", "null"], ([], {"text": None})),
     ],
 )
@@ -317,6 +325,7 @@ def test_values(words: list[str], given: tuple[list[str], dict[str, Any]]) -> No
         several: str | int | Sequence[int] = 0,
         names: str | Sequence[Any] = "",
         number: float = 0.0,
+        model: str | YOLO = "",
         **predict: Any,
     ) -> None: ...
 

@@ -46,7 +46,7 @@ def keywords(function: Callable, arguments: Sequence[str], example: str = "") ->
     parameters = inspect.signature(function).parameters
     named = {k: p for k, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    kinds = {name: _members(hint) for name, hint in get_type_hints(function).items()}
+    kinds = {name: _members(hint) for name, hint in _hints(function).items()}
     given: dict[str, Any] = {}
     for argument in merge_equals_args(list(arguments)):
         name, equals, text = argument.partition("=")
@@ -85,6 +85,16 @@ def _value(text: str, kinds: set[Any]) -> Any:
     if not isinstance(value, str) or "," not in value or not {Sequence, list, tuple} & kinds:
         return value
     return [part.strip() if is_text else YAML(typ="safe").load(part) for part in value.split(",")]
+
+
+def _hints(function: Callable) -> dict[str, Any]:
+    """The annotations of a function. A class that only type checkers import is no value of a command line."""
+    unknown: dict[str, Any] = {}
+    while True:
+        try:
+            return get_type_hints(function, localns=unknown)
+        except NameError as error:
+            unknown[str(error.name)] = object
 
 
 def _members(hint: Any) -> set[Any]:

@@ -139,7 +139,6 @@ VERBS = {
         "A model YAML or a checkpoint of an edited copy of Ultralytics, rewritten for this package, weights kept.",
         ("old.pt out=new.pt",),
         words="OLD",
-        tell=_path,
     ),
     "list": Verb(
         "catalogue:table",
