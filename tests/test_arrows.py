@@ -13,9 +13,9 @@ KNOWS_ULTRALYTICS = (
     "patches/",
     "yolo_attn/benchmarks/",
     "yolo_attn/comparison/",
-    "yolo_attn/inspection/__init__.py",  # the progress bar
     "yolo_attn/visualization/",
-    "yolo_attn/cli.py",
+    "yolo_attn/cli/",
+    "yolo_attn/log.py",
     "yolo_attn/measure.py",
 )
 STANDARD_ONLY = ("yolo_attn/registry.py", "yolo_attn/rows.py", "patches/autoload/")

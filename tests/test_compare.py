@@ -149,7 +149,7 @@ def test_interrupt(place: Path, tmp_path: Path) -> None:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 1 and "goes on where it was" in said and "Traceback" not in said
+    assert process.returncode == 130 and "goes on where it was" in said and "Traceback" not in said
     assert not workers(tmp_path / "runs")
 
 

@@ -40,7 +40,7 @@ DECLARED = {
     ("yolo_attn/inspection/versions.py", "subprocess"): "a fresh Python that says whether it knows the plugin",
     ("yolo_attn/comparison/__init__.py", "subprocess"): "how Windows quotes a command that is shown",
     ("yolo_attn/benchmarks/startup.py", "subprocess"): "fresh Pythons that import this package, to be timed",
-    ("yolo_attn/cli.py", ".load"): "ruamel.yaml with typ='safe'",
+    ("yolo_attn/cli/arguments.py", ".load"): "ruamel.yaml with typ='safe'",
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import yolo_attn
 from yolo_attn import document
-from yolo_attn.cli import keywords
+from yolo_attn.cli.arguments import keywords
 
 GIVEN: dict[str, Any] = {"models": "yolov8n.yaml,yolov8n-se.yaml", "data": "shapes.yaml", "epochs": 1, "imgsz": 64}
 

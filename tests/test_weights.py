@@ -105,7 +105,8 @@ def test_map_before_any_training(run, tmp_path: Path) -> None:
     for name in STARTING:
         got = YOLO(name.replace("yolov8", "yolov8n")).load(str(WEIGHTS)).val(**options).box.map
         assert got == (pytest.approx(want, abs=1e-3) if name in REORDERED else want), name
-    run("yolo-attn", "insert", "base=yolov8n.yaml", "module=DAttention", "at=sppf", f"weights={WEIGHTS}", "out=my.pt")
+    edit = ("base=yolov8n.yaml", "module=DAttention", "at=sppf", f"weights={WEIGHTS}", "out=my.pt")
+    assert run("yolo-attn", "insert", *edit).stdout == "wrote my.pt\n"  # what is logged is no result
     printed = [run("yolo", "val", f"model={m}", f"data={data}", "plots=False").stdout for m in ("my.pt", WEIGHTS)]
     mine, stock = (re.search(r"\n +all +4 +17.*", text)[0] for text in printed)
     assert mine == stock

@@ -23,6 +23,7 @@ _LATER = {
     "bench": "benchmarks",
     **dict.fromkeys(("Finding", "preflight"), "inspection"),
     "draw_graph": "diagram",
+    "migrate": "migration",
     "viz": "visualization",
 }
 __all__ = ["Spec", "__version__", "clips", "export_safe", "get", "modules", "names", "register", *_LATER]

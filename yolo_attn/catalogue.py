@@ -7,6 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from . import log
 from .registry import Spec, get, specs
 
 LEVEL = "P5"  # of yolov8n, where most modules are inserted: 256 channels, at 640 pixels 20 x 20
@@ -22,7 +23,7 @@ def table() -> str:
             "Paper": spec.paper,
             "Year": str(spec.year or ""),
         }
-        for spec in specs()
+        for spec in log.progress(specs(), "modules")
     ]
     return f"{tabulate(lines, headers='keys', tablefmt='simple', disable_numparse=True)}\n"
 
@@ -43,12 +44,21 @@ def markdown() -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
 
-def about(name: str) -> str:
-    """A module in full: its row, its constructor, and its documentation, which ends with the difference to the paper.
+def about(*names: str) -> str:
+    """Modules in full: row, constructor, and documentation, which ends with the difference to the paper.
+
+    Args:
+        *names: Names of modules.
 
     Raises:
-        ValueError: If there is no such module.
+        ValueError: If there is no such module, or none is named.
     """
+    if not names:
+        raise ValueError("a module must be named, such as DAttention. `yolo-attn list` names them all.")
+    return "\n".join(map(_about, names))
+
+
+def _about(name: str) -> str:
     spec = get(name)
     costs = _costs(spec)
     facts = {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import document, graph
+from . import document, graph, log
 from .patches import host
 from .patches import weights as checkpoints
 from .places import Places, several, written
@@ -191,12 +191,14 @@ def _edit(
         if target.suffix not in ((".yaml", ".yml") if weights is None else (".pt",)):
             raise ValueError(f"out: {out} must end in .pt with weights, and in .yaml without. Give the other ending.")
     d = _load(base)
-    layers = layers_at(d, at, by_module)
+    with log.doing("finding the places"):
+        layers = layers_at(d, at, by_module)
     if target is None or weights is not None:
         change(d, layers)
         _see_that_it_runs(d, layers)
         if target is not None:
-            checkpoints.save(d, str(weights), target)
+            with log.doing("moving the weights"):
+                checkpoints.save(d, str(weights), target)
         return d
     scale = _first_scale(d, target)
     try:
@@ -213,7 +215,8 @@ def _edit(
 def _see_that_it_runs(d: graph.Model, layers: Sequence[int]) -> None:
     """Build a changed model; where the message names no row, it gets the places that were changed."""
     try:
-        host.measure(d)
+        with log.doing("trying the model"):
+            host.measure(d)
     except ValueError as error:
         if not str(error).startswith("the model can't"):
             raise

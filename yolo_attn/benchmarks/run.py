@@ -14,6 +14,7 @@ import torch
 from ultralytics.utils import LOGGER, TQDM
 from ultralytics.utils.files import increment_path
 
+from .. import log
 from ..comparison.formats import one_line
 from ..files import replace_bytes, replace_text
 from . import models, plots, timing, wording
@@ -100,7 +101,7 @@ def _failed(*names: str) -> list[Row]:
 
 def save(result: Result, folder: Path, command: str, also: Path | None = None) -> None:
     """Print the tables, and write them into a new folder with a picture; each file whole or not at all."""
-    LOGGER.info("\n" + "\n\n".join(result.parts("simple")) + "\n")
+    log.result("\n" + "\n\n".join(result.parts("simple")) + "\n")
     folder = increment_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / "bench.csv", table(result))
@@ -112,7 +113,7 @@ def save(result: Result, folder: Path, command: str, also: Path | None = None) -
         replace_bytes(folder / "bench.png", picture.getvalue())
     if also:
         replace_text(also, said)
-    LOGGER.info(f"The results are in {folder}{f' and {also}' if also else ''}.")
+    log.result(f"The results are in {folder}{f' and {also}' if also else ''}.")
 
 
 def table(result: Result) -> str:

@@ -13,7 +13,7 @@ import torch
 import ultralytics
 from ultralytics.cfg import DEFAULT_CFG_DICT, get_cfg
 
-from .. import __version__, document
+from .. import __version__, document, log
 from ..measure import flops, parameters
 from ..patches import host
 from ..patches import weights as checkpoints
@@ -139,7 +139,7 @@ def plan(
             roles[name] = ("candidate", names[0])  # an identity row is what the baseline has there
     built = {}
     arms = []
-    for name, d in dictionaries.items():
+    for name, d in log.progress(dictionaries.items(), "building the models"):
         try:
             model, kept = _build({**d, "nc": len(dataset.names)}, source)
             cost = parameters(model), round(flops(model, train.get("imgsz", DEFAULT_CFG_DICT["imgsz"])), 3)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ultralytics.utils import LOGGER
-
+from .. import log
 from ..files import replace_text
 from . import plots, stats, wording
 from .remarks import remarks
@@ -23,15 +22,16 @@ def write(folder: Path, out: Path | None = None) -> tuple[Comparison, list[dict[
     comparison = Comparison.load(folder)
     rows = summary(comparison)
     said = "\n".join(f"- {each}" for each in remarks(comparison, rows))
-    LOGGER.info(
+    log.result(
         f"\n{wording.table(comparison, rows, 'simple')}\n\n{wording.costs(comparison, rows, 'simple')}\n\n{said}"
     )
     out = out or folder
     out.mkdir(parents=True, exist_ok=True)
-    plots.draw_summary(comparison, rows, out / "summary.png")
-    plots.draw_curves(comparison, out / "curves.png")
+    with log.doing("drawing"):
+        plots.draw_summary(comparison, rows, out / "summary.png")
+        plots.draw_curves(comparison, out / "curves.png")
     replace_text(out / "summary.md", wording.markdown(comparison, rows))
-    LOGGER.info(f"summary.md, summary.png and curves.png are in {out}, results.csv in {folder}.")
+    log.result(f"summary.md, summary.png and curves.png are in {out}, results.csv in {folder}.")
     return comparison, rows
 
 
@@ -71,5 +71,5 @@ def write_pooled(comparisons: Sequence[Comparison], out: Path) -> list[dict[str,
     out.mkdir(parents=True, exist_ok=True)
     plots.draw_pooled(rows, wording.names(comparisons), comparisons[0].baseline, out / "summary.png")
     replace_text(out / "summary.md", wording.pooled(comparisons, rows))
-    LOGGER.info(f"\n{wording.pooled_table(comparisons, rows, 'simple')}\n\nThe pooled results are in {out}.")
+    log.result(f"\n{wording.pooled_table(comparisons, rows, 'simple')}\n\nThe pooled results are in {out}.")
     return rows

@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 from ultralytics.cfg import DEFAULT_CFG_DICT
-from ultralytics.utils import LOGGER, TQDM
+from ultralytics.utils import LOGGER
 
+from .. import log
 from ..measure import latency
 from . import results
 from .ap import SIZES
 from .datasets import headings
 from .plan import Arm, Plan
+from .progress import progress
 from .train import KEPT, SCORES, Job
 from .worker import lock_of
 
@@ -39,18 +41,16 @@ def run(plan: Plan, folder: Path, execute: Any, resume: bool) -> list[results.Ro
     jobs = [_job(plan, arm, seed, resume) for seed in range(plan.seeds) for arm in plan.arms]  # so that all arms grow
     todo = [job for job in jobs if known.get((job.model, job.seed), {}).get("status") != "ok"]
     columns = _columns(plan)
-    bar = TQDM(total=len(jobs), initial=len(jobs) - len(todo), desc="runs", unit="run")
-    try:
-        for job, row in execute(todo, [_part(folder, job) for job in todo], plan.machine):
+    parts = [_part(folder, job) for job in todo]
+    epochs = plan.train.get("epochs", DEFAULT_CFG_DICT["epochs"])
+    with progress(parts, epochs, len(jobs) - len(todo)) as ended:
+        for job, row in execute(todo, parts, plan.machine):
+            ended(_part(folder, job), f"{job.model} seed {job.seed}: {row.get('mAP50-95', 'failed')}")
             if row["status"] == "ok":
                 _keep(_part(folder, job), _final(folder, job))
             results.append(folder, row, columns)
-            bar.set_description(f"{job.model} seed {job.seed}: {row.get('mAP50-95', 'failed')}")
-            bar.update(1)
             if row["status"] != "ok":
                 LOGGER.warning(f"\n{job.model} seed {job.seed} failed: {row['reason']}")
-    finally:
-        bar.close()
     done = results.read(folder)
     return [done[job.model, job.seed] for job in jobs]
 
@@ -66,7 +66,8 @@ def measure_latency(plan: Plan, folder: Path) -> None:
     where = plan.machine.here
     try:
         models = {name: model.to(where) for name, model in plan.models.items()}
-        measured = latency(models, size, seconds=SECONDS * len(models), threads=plan.machine.threads or None)
+        with log.doing("measuring the latency"):
+            measured = latency(models, size, seconds=SECONDS * len(models), threads=plan.machine.threads or None)
     except RuntimeError as error:  # out of memory, say
         LOGGER.warning(f"The latency can't be measured: {error}")
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -37,8 +36,7 @@ def preflight(
         ValueError: If an argument is not possible.
         FileNotFoundError: If there is no such model; a checkpoint is not downloaded.
     """
-    from ultralytics.utils import TQDM
-
+    from .. import log
     from ..patches import rehearsal
     from .finding import explained
     from .subject import subject
@@ -46,19 +44,15 @@ def preflight(
     on = subject(model, imgsz, batch, device, opset)
     checks = _checks()
     found: list[Finding] = []
-    bar = TQDM(total=len(checks), leave=False, file=sys.stderr, disable=not sys.stderr.isatty())
-    try:
-        for name, (check, needs, otherwise) in checks.items():
-            bar.set_description(name)
-            if not needs or getattr(on, needs):
-                with rehearsal.quiet():
-                    try:
-                        found += [replace(finding, check=name) for finding in check(on)]
-                    except Exception as error:  # whatever a model raises: that is what was found
-                        found.append(replace(explained(error, on.names, otherwise), check=name))
-            bar.update(1)
-    finally:
-        bar.close()
+    bar = log.progress(checks.items(), "checks")
+    for name, (check, needs, otherwise) in bar:
+        bar.set_description(name)
+        if not needs or getattr(on, needs):
+            with rehearsal.quiet():
+                try:
+                    found += [replace(finding, check=name) for finding in check(on)]
+                except Exception as error:  # whatever a model raises: that is what was found
+                    found.append(replace(explained(error, on.names, otherwise), check=name))
     return found
 
 
