@@ -187,7 +187,7 @@ def specs(model: Model) -> list[Spec]:
 
 
 def table() -> str:
-    """The table of the README."""
+    """The table of docs/models.md."""
     rows = [f"| `yolov8-{name}.yaml` | {what} |" for name, (what, _) in MODELS.items()]
     return "\n".join(["| Model YAML | YOLOv8 with |", "|---|---|", *rows])
 

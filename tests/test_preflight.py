@@ -288,11 +288,11 @@ def test_command(capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert "Did you mean imgsz?" in ends("imgz=64")[0]
 
 
-def test_readme(monkeypatch) -> None:
-    """The README would show what isn't said."""
+def test_the_page(monkeypatch) -> None:
+    """docs/models.md would show what isn't said."""
     monkeypatch.setenv("COLUMNS", "120")
     model = host.load_yaml("yolov8n.yaml")
     model["backbone"].append([-1, 1, "SE", []])  # the head is left as it was
     said = inspection.text(yolo_attn.preflight(model, imgsz=64, batch=2, device="cpu"))
-    (block,) = re.findall(r"```\n(error .*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = re.findall(r"```\n(error .*?)```", (ROOT / "docs" / "models.md").read_text(encoding="utf-8"), re.DOTALL)
     assert block in said

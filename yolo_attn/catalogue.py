@@ -8,7 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from . import log
-from .registry import Spec, get, specs
+from .registry import KINDS, Spec, get, specs
 
 LEVEL = "P5"  # of yolov8n, where most modules are inserted: 256 channels, at 640 pixels 20 x 20
 
@@ -42,6 +42,12 @@ def markdown() -> str:
     columns = [*lines[0]]
     cells = [columns, ["---"] * len(columns), *([*line.values()] for line in lines)]
     return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def kinds() -> str:
+    """The names of the modules by kind, as a Markdown table."""
+    by_kind = {kind: [f"`{spec.name}`" for spec in specs() if spec.kind == kind] for kind in KINDS}
+    return "".join(["| Kind | Modules |\n|---|---|\n", *(f"| {k} | {', '.join(v)} |\n" for k, v in by_kind.items())])
 
 
 def about(*names: str) -> str:

@@ -1,6 +1,6 @@
 """Exports of every module by Ultralytics' exporter, compared with PyTorch.
 
-`python -m tests.contract.exports` writes what it measures into the README's table.
+`python -m tests.contract.exports` writes what it measures into the table of docs/exports.md.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from yolo_attn import export_safe
 from ..tiny import NAMES, detector, generic
 
 SIZES = ((64, 64), (96, 160))  # height and width of images
-KINDS = {  # heading in the README: format, and whether height, width and batch are open
+KINDS = {  # heading in the table: format, and whether height, width and batch are open
     "ONNX": ("onnx", False),
     "ONNX, dynamic": ("onnx", True),
     "TorchScript": ("torchscript", False),
     "OpenVINO": ("openvino", False),
     "OpenVINO, dynamic": ("openvino", True),
 }
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "exports.md"
 TABLE = re.compile(r"(?<=<!-- exports -->\n).*?(?=<!-- /exports -->)", re.DOTALL)
 
 
@@ -99,7 +99,7 @@ def main() -> None:
             errors = [error(name, kind, Path(folder), dynamic) for kind, dynamic in KINDS.values()]
         rows.append([f"`{name}`", *(f"{e:.0e}" for e in errors)])
     table = tabulate(rows, ["Module", *KINDS], "github", disable_numparse=True)
-    README.write_text(TABLE.sub(table + "\n", README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(TABLE.sub(table + "\n", PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What Ultralytics exports of a module agrees with PyTorch, and the README says so."""
+"""What Ultralytics exports of a module agrees with PyTorch, and docs/exports.md says so."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ..tiny import NAMES, each_module
-from .exports import KINDS, README, TABLE, error
+from .exports import KINDS, PAGE, TABLE, error
 
 LIMIT = 1e-4  # of the largest value
 
@@ -40,9 +40,9 @@ def operations(file: Path) -> set[str]:
     return {node.op_type for node in onnx.load(file).graph.node}
 
 
-def test_the_table_in_the_readme() -> None:
+def test_the_table_of_the_page() -> None:
     """A module would be missing from the table, or be shown with a result that nobody should export with."""
-    (table,) = TABLE.findall(README.read_text(encoding="utf-8"))
+    (table,) = TABLE.findall(PAGE.read_text(encoding="utf-8"))
     head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines())
     assert head == ["Module", *KINDS]
     assert [row[0].strip("`") for row in rows] == NAMES

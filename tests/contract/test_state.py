@@ -29,7 +29,7 @@ def shapes(name: str) -> dict[str, list[int]]:
 def test_state_dict_is_frozen(name: str) -> None:
     """Checkpoints that users have would no longer load.
 
-    Where the change is meant, `python -m tests.contract.test_state` writes the file anew, and the README's changes say
+    Where the change is meant, `python -m tests.contract.test_state` writes the file anew, and CHANGELOG.md says
     how old checkpoints are to be loaded.
     """
     assert shapes(name) == json.loads(FROZEN.read_text())[name]
