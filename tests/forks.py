@@ -524,8 +524,8 @@ class DCNv2(nn.Module):
         super().__init__()
         self.kernel_size, self.stride, self.padding, self.dilation = (kernel_size,) * 2, (stride,) * 2, (1, 1), (1, 1)
         self.groups, self.deformable_groups = groups, deformable_groups
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
-        self.bias = nn.Parameter(torch.empty(out_channels))
+        self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
         moves = deformable_groups * 3 * kernel_size**2
         self.conv_offset_mask = nn.Conv2d(in_channels, moves, kernel_size, stride, 1)
         self.bn, self.act = nn.BatchNorm2d(out_channels), nn.SiLU()
