@@ -617,8 +617,10 @@ def save(d: dict, path: Path, ema: bool = False, dtype: torch.dtype = torch.floa
 
     with installed(module):
         torch.manual_seed(0)
-        model = shaken(tasks.DetectionModel(json.loads(json.dumps(d)), ch=3, nc=3, verbose=False)).to(dtype).float()
-        model.names, model.args, model.task = {0: "cat", 1: "dog", 2: "cow"}, {"imgsz": 64}, "detect"
+        model = (
+            shaken(tasks.DetectionModel(json.loads(json.dumps(d)), ch=3, nc=d["nc"], verbose=False)).to(dtype).float()
+        )
+        model.names, model.args, model.task = {i: f"kind {i}" for i in range(d["nc"])}, {"imgsz": 64}, "detect"
         x = torch.rand(2, 3, 64, 64)
         with torch.no_grad():
             torch.save({"x": x, "y": model(x)[0]}, path.with_name("seen.pt"))

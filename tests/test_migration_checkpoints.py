@@ -37,13 +37,13 @@ ROWS = [  # by their forks' names, with channels as a fork's parse_model, or its
 ]
 OURS = ["Conv", "Conv", "SE", "CBAM", "Conv", "C2f", "CoordAtt", "EMA", "ECA", "DAttention", "C2fDCN", "SimAM"]
 OURS += ["TripletAttention", "ShuffleAttention"]
-HEAD = [[-1, 1, "Conv", [256, 3, 2]], [[-2, -1], 1, "Detect", [3]]]
+HEAD = [[-1, 1, "Conv", [256, 3, 2]], [[-2, -1], 1, "Detect", ["nc"]]]
 
 
 def model(*rows: list, head: list = HEAD, **keys) -> dict:
     begin = [[-1, 1, "Conv", [64, 3, 2]], [-1, 1, "Conv", [128, 3, 2]]]
     scales = {"n": [0.33, 0.25, 1024]}
-    return {"nc": 3, "scale": "n", "scales": scales, "backbone": [*begin, *rows], "head": head, **keys}
+    return {"nc": 3, "scale": "n", "scales": scales, "backbone": [*begin, *rows], "head": head} | keys
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_checkpoint_of_a_fork(old: Path, run) -> None:
     assert "lost" not in said and f"{total} of {total} tensors kept" in said
     assert "row 3 (CBAMBlock): there was no BatchNorm" in said
     yolo = YOLO(str(result.out))
-    assert yolo.names == {0: "cat", 1: "dog", 2: "cow"} and yolo.task == "detect"
+    assert yolo.names == {i: f"kind {i}" for i in range(3)} and yolo.task == "detect"
     assert yolo.ckpt["train_args"]["data"] == "mine.yaml" and yolo.ckpt["train_metrics"] == {"fitness": 0.5}
     assert yolo.ckpt["epoch"] == -1 and yolo.ckpt["optimizer"] is None
     assert [row[2] for row in yolo.model.yaml["backbone"]] == OURS
@@ -298,3 +298,16 @@ def test_a_file_is_written_whole_or_not_at_all(old: Path, monkeypatch: pytest.Mo
     with pytest.raises(OSError, match="no space left"):
         migrate(old)
     assert {p.name for p in old.parent.iterdir()} == files
+
+
+@pytest.mark.slow
+def test_the_host_uses_a_migrated_checkpoint(old: Path, run) -> None:
+    """A file that loads might still not train, validate, predict or be exported, least of all under restricted
+    loading."""
+    forks.save(model(*ROWS[2:], nc=6), old, dtype=torch.half)
+    new = migrate(old).out
+    common = (f"model={new}", "imgsz=64", "device=cpu")
+    for verb in (("val", "data=shapes.yaml", "workers=0"), ("train", "data=shapes.yaml", "epochs=1", "workers=0")):
+        run("yolo", *verb[:1], *common, *verb[1:], ULTRALYTICS_SAFE_LOAD="1")
+    done = run("yolo", "export", *common, "format=torchscript", ULTRALYTICS_SAFE_LOAD="1")
+    assert "old-migrated.torchscript" in done.stdout
