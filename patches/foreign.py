@@ -44,6 +44,12 @@ DATA = {  # of the standard library, what a checkpoint may name, None for all of
 }
 DEEPEST = 50  # levels of modules in modules; a model has five or six
 NUMBERS = {"f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i", "u1": "B", "b1": "?"}  # of NumPy, in a pickle
+LIBRARIES = ("timm", "torch", "torchvision")  # whose layers are there, imported or not
+REDEFINED = {  # classes that Ultralytics has, and forks write anew under the same name, by the tensors of Ultralytics'
+    "CBAM": {"channel_attention.fc.weight", "channel_attention.fc.bias", "spatial_attention.cv1.weight"},
+    "ChannelAttention": {"fc.weight", "fc.bias"},
+    "SpatialAttention": {"cv1.weight"},
+}
 METADATA = ("train_metrics", "train_results", "version")
 
 
@@ -161,9 +167,18 @@ def read(path: Path) -> Foreign:
 
 
 def lacking(model: Piece) -> list[str]:
-    """Full names of the classes of a model that this Python does not have; nothing is imported to see."""
-    names = {piece.name for piece in model.all()}
-    return sorted(n for n in names if not hasattr(sys.modules.get(n.rpartition(".")[0]), n.rpartition(".")[2]))
+    """Full names of the classes of a model that this Python does not have, or has otherwise; nothing is imported."""
+    return sorted({piece.name for piece in model.all() if not _is_here(piece)})
+
+
+def _is_here(piece: Piece) -> bool:
+    """Whether the class of a layer can be taken to be the one that it was saved with."""
+    package = piece.name.partition(".")[0]
+    if package in LIBRARIES:
+        return True
+    tensors = REDEFINED.get(piece.kind) if package == "ultralytics" else None
+    here = hasattr(sys.modules.get(piece.name.rpartition(".")[0]), piece.kind)
+    return here and (tensors is None or tensors == piece.tensors.keys())
 
 
 def save(model: Model, source: Foreign, out: Path) -> None:

@@ -187,6 +187,17 @@ def test_a_model_of_yolov5_is_refused(tmp_path: Path) -> None:
         migrate(old)
 
 
+def test_rows_within_brackets(tmp_path: Path) -> None:
+    """Models in the way of YOLOv5 and YOLOv7, one list in brackets, would be written anew, without their comments."""
+    old = tmp_path / "yolov8n-old.yaml"
+    old.write_text(
+        "nc: 3\nscales: {n: [0.33, 0.25, 1024]}\nbackbone:\n  [[-1, 1, Conv, [64, 3, 2]],  # 0\n"
+        "   [-1, 1, CBAM, [64]],  # mine\n  ]\nhead:\n  [[-1, 1, SELayer, [64, 4]],\n   [[-1], 1, Detect, [nc]],\n  ]\n"
+    )
+    content = migrate(old).out.read_text()
+    assert content == old.read_text().replace("CBAM, [64]", "CBAM, []").replace("SELayer, [64, 4]", "SE, [4]")
+
+
 def test_where_the_new_file_goes(tmp_path: Path) -> None:
     """A file would be written over, or at another scale."""
     old = tmp_path / "yolov8s-old.yaml"

@@ -107,6 +107,24 @@ def test_where_the_classes_were(module: str, old: Path) -> None:
     assert difference(migrate(old).out) < 1e-5
 
 
+def test_a_class_that_the_host_has_too(old: Path) -> None:
+    """A fork's CBAM in the place of Ultralytics' own would be taken for that one, and not run."""
+    forks.save(model([-1, 1, "CBAM", [32, 32, 8]]), old, module="ultralytics.nn.modules.conv")
+    assert difference(migrate(old).out) < 1e-5
+
+
+def test_the_class_of_the_host_itself(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ultralytics' own CBAM works as it is, and nobody would know that a training exchanges it."""
+    from ultralytics.nn.modules.conv import CBAM
+
+    monkeypatch.setattr(forks, "CBAM", CBAM)
+    monkeypatch.setattr(forks, "OWN", [CBAM])
+    forks.save(model([-1, 1, "CBAM", [32]]), old)
+    result = migrate(old)
+    assert result.out is None
+    assert "would take yolo_attn.modules.cbam.CBAM" in " ".join(text(result).split())
+
+
 def test_half_precision_and_an_average_only(old: Path) -> None:
     """A checkpoint in the middle of a training, which has no `model`, would be refused, or double its size."""
     forks.save(model([-1, 1, "SEAttention", [32]], [-1, 1, "GAM_Attention", [32]]), old, ema=True, dtype=torch.half)
@@ -221,7 +239,7 @@ def test_names_that_would_be_imported_are_refused(row: list, old: Path) -> None:
     """A checkpoint could make Python import a file."""
     forks.save(model([-1, 1, "SEAttention", [32]]), old)
     _with_yaml(old, model(row))
-    with pytest.raises(ValueError, match=r"names my\.own\.Gate, which would have to be imported"):
+    with pytest.raises(ValueError, match=r"names my\.own\.Gate, whose file would have to be imported"):
         migrate(old)
 
 

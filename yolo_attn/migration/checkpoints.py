@@ -28,9 +28,9 @@ def migrated(path: Path, out: Path) -> Migration:
     """Migrate a checkpoint; `yolo_attn.migrate` says how."""
     source = foreign.read(path)
     d = edit.opened(copy.deepcopy(source.model.values["yaml"]))
-    _refuse_code(path, d)
     if not foreign.lacking(source.model):
         return Migration(None, d, _as_it_is(d, source))
+    _refuse_code(path, d)
     rows, new = graph.rows(d), all_rewritten(d, str(path))
     if len(rows) != len(source.layers):
         raise ValueError(
@@ -174,7 +174,10 @@ def _refuse_code(path: Path, d: Mapping[str, Any]) -> None:
         for name in [row[2], *(arg for arg in row[3][:1] if (spec := find(row[2])) and spec.channels == "wrap")]:
             begin = str(name).rpartition(".")[0]
             if begin and begin not in ("nn", "torchvision.ops", "yolo_attn"):
-                raise ValueError(f"{path} names {name}, which would have to be imported. Import it, and train it anew.")
+                raise ValueError(
+                    f"{path} names {name}, whose file would have to be imported: of a checkpoint, nothing is. Import "
+                    "it yourself before, if you trust it."
+                )
 
 
 def _is_activation(text: Any) -> bool:

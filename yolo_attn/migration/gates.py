@@ -21,13 +21,19 @@ def _se(piece: Piece) -> Kept:
         size = {"reduction": ratio(dim, hidden, 16)}
     except Different:
         size = {"hidden_dim": hidden}
-    return Kept({**size, "bias": bias}, tensors)
+    return Kept({**size, "bias": bias}, tensors, _gate(piece))
+
+
+def _gate(piece: Piece) -> str:
+    """What is to be known of a gate whose function isn't in the file."""
+    return "" if "Sigmoid" in piece.kinds() else "its gate isn't in the file: it is taken for a sigmoid"
 
 
 def _eca(piece: Piece) -> Kept:
     refuse(piece, ("Sigmoid",))
     tensors = renamed(piece, same("conv"))
-    return Kept({"kernel_size": tensors["conv.weight"].shape[2], "bias": "conv.bias" in tensors}, tensors)
+    args = {"kernel_size": tensors["conv.weight"].shape[2], "bias": "conv.bias" in tensors}
+    return Kept(args, tensors, _gate(piece))
 
 
 HIDDEN = [("f1", "f2"), ("fc1", "fc2"), *((f"{n}.0", f"{n}.2") for n in ("fc", "se", "mlp", "shared_mlp", "sharedMLP"))]
