@@ -10,7 +10,6 @@ from __future__ import annotations
 import _compat_pickle
 import os
 import pickletools
-import struct
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ import ultralytics
 from torch import Tensor
 
 from .host import Model
+from .stubs import MISSING, Stub, mapping, plain
 
 DATA = {  # of the standard library, what a checkpoint may name, None for all of a module
     "_codecs": {"encode"},
@@ -43,7 +43,6 @@ DATA = {  # of the standard library, what a checkpoint may name, None for all of
     "uuid": {"UUID"},
 }
 DEEPEST = 50  # levels of modules in modules; a model has five or six
-NUMBERS = {"f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i", "u1": "B", "b1": "?"}  # of NumPy, in a pickle
 LIBRARIES = ("timm", "torch", "torchvision")  # whose layers are there, imported or not
 REDEFINED = {  # classes that Ultralytics has, and forks write anew under the same name, by the tensors of Ultralytics'
     "CBAM": {"channel_attention.fc.weight", "channel_attention.fc.bias", "spatial_attention.cv1.weight"},
@@ -51,32 +50,6 @@ REDEFINED = {  # classes that Ultralytics has, and forks write anew under the sa
     "SpatialAttention": {"cv1.weight"},
 }
 METADATA = ("train_metrics", "train_results", "version")
-
-
-class Stub:
-    """What stands for an object: the arguments that it would have been made with, and its state.
-
-    Attributes:
-        args: Positional arguments.
-        state: What the object's attributes were, a dictionary as a rule.
-    """
-
-    args: tuple = ()
-    state: Any = None
-
-    def __new__(cls, *args: Any, **_: Any) -> Stub:
-        stub = object.__new__(cls)
-        stub.args = args
-        return stub
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def __setitem__(self, key: Any, value: Any) -> None:  # of dictionaries of a class of their own
-        pass
 
 
 @dataclass(frozen=True)
@@ -266,49 +239,12 @@ def _piece(stub: Stub, depth: int = 0) -> Piece:
     state = state if isinstance(state, Mapping) else {}
     if depth > DEEPEST:
         raise ValueError(f"its layers hold one another more than {DEEPEST} levels deep: it is no model.")
-    inside = _mapping(state.get("_modules")).items()
+    inside = mapping(state.get("_modules")).items()
     parts = {str(key): _piece(part, depth + 1) for key, part in inside if isinstance(part, Stub)}
     passing = plain(state.get("_non_persistent_buffers_set") or ())
-    own = {**_mapping(state.get("_parameters")), **_mapping(state.get("_buffers"))}
+    own = {**mapping(state.get("_parameters")), **mapping(state.get("_buffers"))}
     tensors = {key: value.detach() for key, value in own.items() if isinstance(value, Tensor) and key not in passing}
     for key, part in parts.items():
         tensors |= {f"{key}.{name}": tensor for name, tensor in part.tensors.items()}
     values = {key: plain(value) for key, value in state.items() if not str(key).startswith("_")}
     return Piece(_kind(stub), {k: v for k, v in values.items() if v is not MISSING}, tensors, parts)
-
-
-def _mapping(value: Any) -> Mapping:
-    return value if isinstance(value, Mapping) else {}
-
-
-MISSING = object()  # for what is no plain data
-
-
-def plain(value: Any, depth: int = 0) -> Any:
-    """A value without stand-ins: paths as texts, namespaces as dictionaries; MISSING for what is no plain data."""
-    if value is None or isinstance(value, (bool, int, float, str, Tensor)):
-        return value
-    if depth > DEEPEST:
-        return MISSING
-    if isinstance(value, Mapping):
-        pairs = ((key, plain(inner, depth + 1)) for key, inner in value.items())
-        return {key: inner for key, inner in pairs if inner is not MISSING}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        kept = [inner for each in value if (inner := plain(each, depth + 1)) is not MISSING]
-        return tuple(kept) if isinstance(value, tuple) else kept
-    if isinstance(value, Stub):
-        if type(value).__module__ == "pathlib":
-            return os.path.join(*map(str, value.args)) if value.args else ""
-        if type(value).__qualname__ == "scalar" and len(value.args) == 2:
-            return _number(*value.args)
-        if type(value).__qualname__.endswith("Namespace"):
-            return plain(_mapping(value.state), depth + 1)
-    return MISSING
-
-
-def _number(dtype: Any, content: Any) -> Any:
-    """A number that NumPy has pickled."""
-    code = NUMBERS.get(str(dtype.args[0])) if isinstance(dtype, Stub) and dtype.args else None
-    if code is None or not isinstance(content, bytes) or len(content) != struct.calcsize(f"<{code}"):
-        return MISSING
-    return struct.unpack(f"<{code}", content)[0]

@@ -223,6 +223,47 @@ class AttentionGate(nn.Module):
         return x * self.conv.bn(self.conv.conv(pooled)).sigmoid()
 
 
+class ChannelGate(nn.Module):
+    def __init__(self, c, hidden):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Flatten(), nn.Linear(c, hidden), nn.ReLU(), nn.Linear(hidden, c))
+
+    def forward(self, x):
+        pooled = x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
+        return x * (self.mlp(pooled[0]) + self.mlp(pooled[1])).sigmoid()[..., None, None]
+
+
+class SpatialGate(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.spatial = BasicConv(7)
+
+    def forward(self, x):
+        pooled = torch.stack([x.amax(1), x.mean(1)], 1)
+        return x * self.spatial.bn(self.spatial.conv(pooled)).sigmoid()
+
+
+class OfficialCBAM(nn.Module):
+    def __init__(self, gate_channels, reduction_ratio=16):
+        super().__init__()
+        self.ChannelGate = ChannelGate(gate_channels, gate_channels // reduction_ratio)
+        self.SpatialGate = SpatialGate()
+
+    def forward(self, x):
+        return self.SpatialGate(self.ChannelGate(x))
+
+
+class OfficialTriplet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.ChannelGateH, self.ChannelGateW, self.SpatialGate = SpatialGate(), SpatialGate(), SpatialGate()
+
+    def forward(self, x):
+        by_height = self.ChannelGateH(x.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)
+        by_width = self.ChannelGateW(x.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
+        return (by_height + by_width + self.SpatialGate(x)) / 3
+
+
 class TripletAttention(nn.Module):
     def __init__(self, no_spatial=False):
         super().__init__()

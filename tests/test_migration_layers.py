@@ -26,6 +26,8 @@ SAME = {
     "ECA with a bias": lambda: forks.ECAAttention(3),
     "CBAM": lambda: forks.CBAM(C, C, 8),
     "CBAM of another order": lambda: forks.CBAMBlock(C, 4, 5),
+    "CBAM of the paper": lambda: forks.OfficialCBAM(C, 8),
+    "TripletAttention of the paper": forks.OfficialTriplet,
     "CoordAtt": lambda: forks.CoordAtt(C, C),
     "CoordAtt of built-in activation": lambda: forks.CoordAtt(C, C, 2, nn.Hardswish),
     "EMA": lambda: forks.EMA(C),
