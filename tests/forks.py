@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -667,5 +668,8 @@ def save(d: dict, path: Path, ema: bool = False, dtype: torch.dtype = torch.floa
             torch.save({"x": x, "y": model(x)[0]}, path.with_name("seen.pt"))
         model.to(dtype)
         slots = {"model": None if ema else model, "ema": model if ema else None, "optimizer": {}, "epoch": 7}
-        results = {"train_args": {"imgsz": 64, "data": "mine.yaml"}, "train_metrics": {"fitness": 0.5}}
+        results = {
+            "train_args": {"imgsz": 64, "data": Path("mine.yaml")},
+            "train_metrics": {"fitness": np.float64(0.5)},
+        }  # as from NumPy
         torch.save({**slots, **results}, path)
