@@ -220,6 +220,15 @@ def row_name(spec: Spec) -> str:
     return spec.name if vars(tasks).get(spec.name) is spec.cls else f"yolo_attn.{spec.name}"
 
 
+def is_stock(name: Any) -> bool:
+    """Whether a row's name is one of Ultralytics, of torch.nn or of torchvision.ops."""
+    if not isinstance(name, str):
+        raise TypeError(f"a row must name its module by a text, got {name!r}. Write Conv, say.")
+    known = vars(tasks).get(name)
+    layer = isinstance(known, type) and issubclass(known, nn.Module) and find(known) is None
+    return layer or name.startswith(("nn.", "torchvision.ops."))
+
+
 def spec_of(layer: nn.Module) -> Spec | None:
     """The Spec of a registered layer, also where it is repeated; None for a stock layer."""
     return find(type(layer[0] if type(layer) is nn.Sequential and len(layer) else layer))

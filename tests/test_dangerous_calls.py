@@ -40,6 +40,7 @@ DECLARED = {
     ("yolo_attn/inspection/versions.py", "subprocess"): "a fresh Python that says whether it knows the plugin",
     ("yolo_attn/comparison/__init__.py", "subprocess"): "how Windows quotes a command that is shown",
     ("yolo_attn/benchmarks/startup.py", "subprocess"): "fresh Pythons that import this package, to be timed",
+    ("patches/foreign.py", "torch.load"): "a stranger's checkpoint, with weights_only and a stand-in for all it names",
     ("yolo_attn/cli/arguments.py", ".load"): "ruamel.yaml with typ='safe'",
 }
 
@@ -73,6 +74,15 @@ def test_every_use_is_declared() -> None:
     assert len(files) > 60
     found = {(p.relative_to(ROOT).as_posix(), use) for p in files for use in uses(p.read_text(encoding="utf-8"))}
     assert found == set(DECLARED)
+
+
+def test_checkpoints_are_read_as_data() -> None:
+    """A checkpoint from a stranger could run what it names."""
+    files = [path for part in ("yolo_attn", "patches", "cfg") for path in (ROOT / part).rglob("*.py")]
+    calls = [n for p in files for n in ast.walk(ast.parse(p.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+    loads = [call for call in calls if dotted(call.func) == "torch.load"]
+    assert loads
+    assert all(("weights_only", "True") in [(k.arg, ast.unparse(k.value)) for k in call.keywords] for call in loads)
 
 
 def test_uses_are_seen() -> None:

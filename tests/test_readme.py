@@ -20,7 +20,7 @@ import torch
 import yolo_attn
 from yolo_attn import cli
 
-from . import pages
+from . import forks, pages
 from .conftest import HOME, ROOT, SHARED
 from .pages import PAGES
 from .tiny import NAMES
@@ -78,6 +78,20 @@ def own_row(path: Path) -> None:
     path.write_text(text.replace("[-1, 1, SE, []]", row))
 
 
+def fork_rows(path: Path) -> None:
+    """A model of an edited copy, whose row begins with the number of channels."""
+    yolo_attn.insert("yolov8n.yaml", "SE", "sppf", mode="plain", out=path)
+    path.write_text(path.read_text().replace("SE, []", "SEAttention, [1024, 16]"))
+
+
+def fork_checkpoint(path: Path) -> None:
+    rows = [[-1, 1, "Conv", [64, 3, 2]], [-1, 1, "SEAttention", [16, 8]], [-1, 1, "Conv", [128, 3, 2]]]
+    scales = {"n": [0.33, 0.25, 1024]}
+    forks.save(
+        {"nc": 3, "scale": "n", "scales": scales, "backbone": rows, "head": [[[0, 2], 1, "Detect", ["nc"]]]}, path
+    )
+
+
 def video(path: Path) -> None:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 96))
     for shade in range(0, 250, 25):
@@ -97,7 +111,8 @@ GIVEN: dict[str, Callable[[Path], object]] = {  # files that a command takes, wh
     "best.pt": checkpoint,
     "image.jpg": lambda path: cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (96, 128, 3))),
     "video.mp4": video,
-    "old.yaml": lambda path: yolo_attn.insert("yolov8n.yaml", "CBAM", "sppf", mode="plain", out=path),
+    "old.yaml": fork_rows,
+    "old.pt": fork_checkpoint,
     **{
         f"yolov8n-{name}.yaml": lambda path: yolo_attn.insert("yolov8n.yaml", "DAttention", "sppf", out=path)
         for name in ("mine", "small")

@@ -190,7 +190,7 @@ def _edit(
         document.refuse_existing(target)
         if target.suffix not in ((".yaml", ".yml") if weights is None else (".pt",)):
             raise ValueError(f"out: {out} must end in .pt with weights, and in .yaml without. Give the other ending.")
-    d = _load(base)
+    d = opened(base)
     with log.doing("finding the places"):
         layers = layers_at(d, at, by_module)
     if target is None or weights is not None:
@@ -200,7 +200,7 @@ def _edit(
             with log.doing("moving the weights"):
                 checkpoints.save(d, str(weights), target)
         return d
-    scale = _first_scale(d, target)
+    scale = first_scale(d, target)
     try:
         text = document.dump(d) if isinstance(base, Mapping) else document.read(host.yaml_path(base))
         text = document.edited(text, d, lambda model: change(model, layers), scale)
@@ -226,7 +226,7 @@ def _see_that_it_runs(d: graph.Model, layers: Sequence[int]) -> None:
         ) from error
 
 
-def _load(base: Base) -> dict[str, Any]:
+def opened(base: Base) -> dict[str, Any]:
     """The model of a base, whose rows are lists of their own."""
     if isinstance(base, Mapping):
         refuse_endless("base: a model", base)
@@ -249,7 +249,7 @@ def _load(base: Base) -> dict[str, Any]:
     return d
 
 
-def _first_scale(d: graph.Model, out: Path) -> str:
+def first_scale(d: graph.Model, out: Path) -> str:
     """The scale that must come first in a file whose name says none; Ultralytics reads the scale from the name."""
     scale, named = d.get("scale") or "", host.scale_of(out)
     if named and scale and named != scale:

@@ -270,13 +270,18 @@ def unknown(name: str, others: Collection[str] = ()) -> str:
         name: What a row says.
         others: Names that are possible beside the registered ones.
     """
-    word = name.removeprefix("yolo_attn.")
-    meant = [spec for spec in specs() if word.lower() in map(str.lower, spec.known_as)]
-    meant = meant or [spec for spec in specs() if _bare(word) in map(_bare, (spec.name, *spec.known_as))]
-    near = f" Write {' or '.join(spec.name for spec in meant)}." if meant else suggest(word, [*names(), *others])
-    if not meant and (inside := [spec.name for spec in specs() if spec.name.lower() in word.lower().split("_")]):
+    word, found = name.removeprefix("yolo_attn."), meant(name)
+    near = f" Write {' or '.join(spec.name for spec in found)}." if found else suggest(word, [*names(), *others])
+    if not found and (inside := [spec.name for spec in specs() if spec.name.lower() in word.lower().split("_")]):
         near = f" Write {' or '.join(inside)} as a row of its own behind the other layer."  # C2f_CBAM
     return f"there is no module named {name!r}.{near}"
+
+
+def meant(name: str) -> list[Spec]:
+    """The modules that a name of a paper, or of a collection of modules, stands for: several where both use it."""
+    word = name.removeprefix("yolo_attn.")
+    known = [spec for spec in specs() if word.lower() in map(str.lower, spec.known_as)]
+    return known or [spec for spec in specs() if _bare(word) in map(_bare, (spec.name, *spec.known_as))]
 
 
 def _bare(name: str) -> str:

@@ -142,13 +142,13 @@ def assign(spec: Spec, args: Sequence[Any], taken: Mapping[str, Any]) -> dict[st
     given = dict(zip(free, args, strict=False))
     for key, value in keywords.items():
         if spec.rest and key not in free and isinstance(key, str):
-            given[spec.rest] = {**(given.get(spec.rest) or {}), key: _literal(value)}
+            given[spec.rest] = {**(given.get(spec.rest) or {}), key: literal(value)}
             continue
         if key not in free:
             raise TypeError(f"{spec.name}: there is no argument {key!r}.{suggest(str(key), free)} {usage}")
         if key in given:
             raise TypeError(f"{spec.name}: {key} is given twice, as {given[key]!r} and as {value!r}. {usage}")
-        given[key] = _literal(value)
+        given[key] = literal(value)
     optional = {next(iter(free), "")} if spec.channels == "fuse" else set()  # c2 follows from the first input
     if missing := [k for k, p in free.items() if p.default is p.empty and k not in given and k not in optional]:
         raise TypeError(f"{spec.name}: {', '.join(missing)} must be given. {usage}")
@@ -176,7 +176,7 @@ def _default(parameter) -> str:
     return "" if parameter.default is parameter.empty else f"={parameter.default!r}"
 
 
-def _literal(value: Any) -> Any:
+def literal(value: Any) -> Any:
     """Ultralytics reads text such as "None" in a row as Python; the same holds inside a mapping."""
     if isinstance(value, str):
         with contextlib.suppress(MemoryError, RecursionError, SyntaxError, TypeError, ValueError):

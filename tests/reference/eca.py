@@ -12,5 +12,6 @@ def eca(module, x: Tensor) -> Tensor:
     for i in range(c):
         near = [(weights[j], i + j - k // 2) for j in range(k)]
         total = sum(weight * average[:, n] for weight, n in near if 0 <= n < c)
+        total = total if module.conv.bias is None else total + module.conv.bias
         out[:, i] = x[:, i] / (1 + torch.exp(-total)).view(-1, 1, 1)
     return out

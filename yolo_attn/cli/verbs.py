@@ -34,6 +34,12 @@ def _rows(result: Any, given: Given) -> Told:
     return "", int(any(row.get("failed") for row in result))  # their tables are told where they are made
 
 
+def _migration(result: Any, given: Given) -> Told:
+    from ..migration import text
+
+    return text(result), 0
+
+
 def _path(result: Any, given: Given) -> Told:
     return f"wrote {result}", 0
 
@@ -140,6 +146,7 @@ VERBS = {
         "A model YAML or a checkpoint of an edited copy of Ultralytics, rewritten for this package, weights kept.",
         ("old.pt out=new.pt",),
         words="OLD",
+        tell=_migration,
     ),
     "list": Verb(
         "catalogue:table",
