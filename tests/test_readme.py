@@ -109,7 +109,7 @@ def files(page: str, folder: Path) -> None:
 GIVEN: dict[str, Callable[[Path], object]] = {  # files that a command takes, which a reader has or has just made
     "my.yaml": own_row,
     "best.pt": checkpoint,
-    "image.jpg": lambda path: cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (96, 128, 3))),
+    "image.jpg": lambda path: cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (480, 640, 3))),
     "video.mp4": video,
     "old.yaml": fork_rows,
     "old.pt": fork_checkpoint,
