@@ -207,7 +207,7 @@ def test_modes_of_both_forms(untimed, monkeypatch) -> None:
 
 def test_long_calls_are_not_warmed_up(monkeypatch) -> None:
     """A benchmark with an attention matrix of P3 would last three times as long, or short calls be timed cold."""
-    short, long = [], []
+    short, long, slow = [], [], []
     monkeypatch.setattr(
         timing.Once, "timeit", lambda once, number: once.call() or SimpleNamespace(mean=once.call.args[1])
     )
@@ -215,6 +215,8 @@ def test_long_calls_are_not_warmed_up(monkeypatch) -> None:
     found = setting().times(calls)
     assert len(long) == 1 + 1 + timing.ROUNDS and len(short) == 1 + 3 * (1 + timing.ROUNDS)
     assert found["long"].median_ms == pytest.approx(2e3 * timing.LONG)
+    setting().times({"slow": partial(list.append, slow, timing.SLOW)})
+    assert len(slow) == 1 + 1 + timing.FEW
 
 
 def test_time_of_one_call() -> None:

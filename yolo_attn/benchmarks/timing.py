@@ -20,6 +20,8 @@ from .published import published
 
 Row = dict[str, Any]
 ROUNDS = 5  # at least
+FEW = 2  # of a round that is slow, as with an attention matrix of P3 and a position bias of its size
+SLOW = 5.0  # seconds that such a round takes at least
 LONG = 0.1  # seconds that a call takes from which on it is not warmed up
 MODES = ("forward", "step")
 PRODUCT = {"cpu": 512, "cuda": 8192}  # rows and columns of the matrices that are multiplied
@@ -60,12 +62,15 @@ class Setting:
         from torch.utils.benchmark import Timer  # says on import where no CUDA was found
 
         timers: dict[str, Any] = {}
+        taken = 0.0
         with torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext():
             for name, call in calls.items():
                 once = Once(call)
-                fast = once.timeit(1).mean < LONG
+                mean = once.timeit(1).mean
+                taken += mean
+                fast = mean < LONG
                 timers[name] = Timer("call()", globals={"call": call}, num_threads=self.threads) if fast else once
-            return in_turn(timers, self.seconds * len(calls), ROUNDS)
+            return in_turn(timers, self.seconds * len(calls), ROUNDS if taken < SLOW else FEW)
 
 
 class Once:
