@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +12,12 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.cfg import get_save_dir
 
-from .video import frame_number
+from .video import frame_number, runs
 
-OURS = ("embed", "mode", "model", "save", "show", "source", "stream", "verbose", "visualize")
+OURS = (
+    *("augment", "embed", "mode", "model", "save", "save_crop", "save_frames", "save_txt"),
+    *("show", "source", "stream", "verbose", "visualize"),
+)
 TASKS = ("detect", "obb", "pose", "segment")
 
 
@@ -26,17 +29,21 @@ class Predicted:
         result: Ultralytics' Results.
         number: Number of the image in its batch.
         frame: Number of the frame in its video from 1; 0 for an image.
+        followed: Whether the next image of the batch is the video's next frame.
         target: Height and width that the image was scaled to fit into.
         padded: Height and width of the network's input.
         total: Number of images and frames in all, None where that isn't known beforehand.
+        style: Arguments of the result's `plot`, as asked for.
     """
 
     result: Any
     number: int
     frame: int
+    followed: bool
     target: tuple[int, int]
     padded: tuple[int, int]
     total: int | None
+    style: Mapping[str, Any]
 
 
 def predict(
@@ -61,7 +68,8 @@ def predict(
         begin(network)
 
     def batch(predictor: Any) -> None:
-        kept["number"] = 0
+        lengths = runs(predictor.batch[0], predictor.batch[2])
+        kept["number"], kept["followed"] = 0, [k < n for n in lengths for k in range(1, n + 1)]
 
     events = {"on_predict_start": start, "on_predict_postprocess_end": batch}
     for event, listener in events.items():
@@ -72,7 +80,8 @@ def predict(
             kept["number"] += 1
             frame = frame_number(predictor.batch[2][number])
             target = (int(predictor.imgsz[0]), int(predictor.imgsz[1]))
-            yield Predicted(result, number, frame, target, kept["padded"], _total(predictor.dataset))
+            followed, total = kept["followed"][number], _total(predictor.dataset)
+            yield Predicted(result, number, frame, followed, target, kept["padded"], total, _style(predictor.args))
     finally:
         if "handle" in kept:
             kept["handle"].remove()
@@ -80,12 +89,21 @@ def predict(
             model.callbacks[event].remove(listener)
 
 
-def run_folder(project: str | Path | None, name: str | None, task: str) -> Path:
-    """The folder of a run that does not exist yet, where `yolo predict` would have its own."""
+def run_folder(project: str | Path | None, name: str | None, task: str, exist_ok: bool) -> Path:
+    """The folder of a run, where `yolo predict` would have its own; one that does not exist yet unless `exist_ok`."""
     wanted = SimpleNamespace(
-        project=str(project or ""), name=name, exist_ok=False, task=task, mode="viz", save_dir=None
+        project=str(project or ""), name=name, exist_ok=exist_ok, task=task, mode="viz", save_dir=None
     )
     return Path(get_save_dir(wanted))
+
+
+def _style(args: Any) -> dict[str, Any]:
+    return {
+        "boxes": args.show_boxes,
+        "conf": args.show_conf,
+        "labels": args.show_labels,
+        "line_width": args.line_width,
+    }
 
 
 def _total(dataset: Any) -> int | None:

@@ -159,6 +159,7 @@ def test_typo_of_an_argument(verb: str, name: str, ends: Ends) -> None:
         ("info Dattentoin", "there is no module named 'Dattentoin'. Did you mean DAttention"),
         ("insert base=yolov8n.yaml", "module, at must be given, such as base=yolov8n.yaml module=DAttention at=sppf"),
         ("compare models=a,b data=c epoch=3", "there is no argument 'epoch=3'. Did you mean epochs"),
+        ("viz best.pt image.jpg", "'best.pt' has no name. Write model=best.pt, say: it takes model, source"),
         ("insert base = help", "module, at must be given, such as base=yolov8n.yaml module=DAttention at=sppf"),
         ("insert base=yolov8n.yaml args=[1", "yolo-attn insert: "),
         ("insert base=yolov8n.yaml verbose=maybe", "verbose must be true or false, got 'maybe'. Write verbose=true."),
@@ -329,7 +330,7 @@ def test_one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert parsed(migrate, ["old.pt", "out=new.pt"], words=True) == ([], {"old": "old.pt", "out": "new.pt"})
     assert parsed(migrate, ["a=b.pt"], words=True) == ([], {"old": "a=b.pt"})
-    with pytest.raises(ValueError, match=r"there is no argument 'more\.pt'"):
+    with pytest.raises(ValueError, match=r"'more\.pt' has no name\. Write out=more\.pt"):
         parsed(migrate, ["old.pt", "more.pt"], words=True)
     with pytest.raises(ValueError, match="old is given twice"):
         parsed(migrate, ["old.pt", "old=other.pt"], words=True)

@@ -226,6 +226,7 @@ def test_formats(tmp_path: Path, ending: str, start: bytes) -> None:
             r"out: \S*graph.pnk must end in one of .*png.*\. Did you mean png.* Write out=graph.png",
         ),
         ("graph", ValueError, r"must end in one of"),
+        (".", ValueError, r"is a folder\. Write out=\S*graph\.png"),
         ("no/graph.png", FileNotFoundError, r"there is no folder \S*no\. Make it first"),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
+import warnings
 from pathlib import Path
 
 import cv2
@@ -12,12 +15,15 @@ import torch
 from matplotlib.collections import PathCollection
 from ultralytics import YOLO
 from ultralytics.data.augment import LetterBox
+from ultralytics.engine.results import Results
+from yolo_attn.patches.predict import predict
 
 import yolo_attn
 from yolo_attn.modules import DAttention
 from yolo_attn.visualization import run as viz_run
+from yolo_attn.visualization.draw import draw
 from yolo_attn.visualization.geometry import Letterbox
-from yolo_attn.visualization.looks import looks
+from yolo_attn.visualization.looks import Points, Weights, looks
 
 from .conftest import SHARED
 from .host.test_video import film
@@ -174,6 +180,71 @@ def test_a_folder(dattn: YOLO, tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("no image")
     found = yolo_attn.viz(dattn, folder, project=tmp_path, imgsz=64)
     assert len({p.name for p in found}) == 3 and all(p.exists() for p in found)
+    for inner in "pq":
+        shutil.copytree(folder, tmp_path / "more" / inner)
+    found = yolo_attn.viz(dattn, tmp_path / "more" / "*" / "[ab].*", project=tmp_path, imgsz=64)
+    assert len({*found}) == 6 and all(p.exists() for p in found)
+
+
+def test_a_run_folder_again(dattn: YOLO, image: Path, tmp_path: Path) -> None:
+    """exist_ok would be taken and ignored."""
+    first, second = (
+        yolo_attn.viz(dattn, image, project=tmp_path, name="seen", exist_ok=True, imgsz=64) for _ in range(2)
+    )
+    assert first == second
+
+
+def test_how_detections_are_drawn(dattn: YOLO, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """show_labels=False and the like would be taken and ignored."""
+    asked = []
+    plot = Results.plot
+    monkeypatch.setattr(Results, "plot", lambda self, **style: asked.append(style) or plot(self, **style))
+    yolo_attn.viz(dattn, image, project=tmp_path, imgsz=64, show_labels=False, line_width=1)
+    assert asked == [{"boxes": True, "conf": True, "labels": False, "line_width": 1}]
+
+
+def test_a_file_name_of_any_kind(dattn: YOLO, image: Path, tmp_path: Path) -> None:
+    """A name would be read as a formula, which fails, or as letters that the font doesn't have, which warns."""
+    other = image.rename(tmp_path / "a$_$b \u56fe.jpg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (picture,) = yolo_attn.viz(dattn, other, project=tmp_path, imgsz=64)
+    assert picture.name.startswith("a$_$b \u56fe-10")
+
+
+def test_a_model_in_use(image: Path, tmp_path: Path) -> None:
+    """A YOLO that predicts already would lose its predictor, or keep our hooks and callbacks."""
+    yolo = YOLO("yolov8n-dattn.yaml")
+    yolo.predict(image, imgsz=64, verbose=False, save=False)
+    predictor, running = yolo.predictor, yolo.predictor.model
+    callbacks = {event: list(each) for event, each in yolo.callbacks.items()}
+    yolo_attn.viz(yolo, image, project=tmp_path, imgsz=64)
+    assert yolo.predictor is predictor and predictor.model is running and yolo.callbacks == callbacks
+    for module in (*yolo.model.modules(), *running.modules()):
+        assert not module._forward_hooks and not module._forward_pre_hooks
+
+
+@pytest.mark.parametrize("imgsz", [96, [64, 160]], ids=str)
+@pytest.mark.parametrize("batch", [1, 4])
+def test_places_in_batches(batch: int, imgsz: int | list[int], dattn: YOLO, tmp_path: Path) -> None:
+    """In a batch of different shapes, or a network's input that is no square, what is drawn would lie elsewhere."""
+    for i, (h, w) in enumerate([(60, 200), (200, 60), (120, 120), (90, 31)]):
+        image = np.zeros((h, w, 3), np.uint8)
+        image[h // 3 :, w // 4 :] = 255
+        cv2.imwrite(str(tmp_path / f"{i}.png"), image)
+    seen: list[torch.Tensor] = []
+
+    def begin(network: torch.nn.Module) -> None:
+        network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+
+    for each in predict(copy.deepcopy(dattn), tmp_path, begin, imgsz=imgsz, batch=batch):
+        box = Letterbox(each.result.orig_shape, each.target, each.padded)
+        white = (seen[-1][each.number].float().mean(0) > 0.7).nonzero().double()
+        corner = torch.tensor([[white[:, 1].min() / box.padded[1], white[:, 0].min() / box.padded[0]]])
+        h, w = box.image
+        target = imgsz if isinstance(imgsz, list) else [imgsz, imgsz]
+        coarse = max(h / target[0], w / target[1], 1)  # a pixel of the network in those of the image
+        assert box.to_image(corner)[0].tolist() == pytest.approx([w // 4, h // 3], abs=coarse)
 
 
 def test_a_video(tmp_path: Path) -> None:
@@ -184,10 +255,13 @@ def test_a_video(tmp_path: Path) -> None:
         found = yolo_attn.viz(yolo, film(tmp_path / "clip.avi", 5), query=(30, 30), project=tmp_path, imgsz=64)
     frames = sorted({p.stem.split("-")[1] for p in found})
     assert frames == [f"{i:06d}" for i in range(1, 5)]  # the last one has no next
-    assert not [line for line in lines if "nothing to show" in line]
+    assert [line for line in lines if "which 1 of 5 don't have in their batch" in line]
     cv2.imwrite(str(tmp_path / "still.jpg"), np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(ValueError, match="looks at the next frame"):
         yolo_attn.viz(yolo, tmp_path / "still.jpg", project=tmp_path, name="empty", imgsz=64)
+    cv2.imwrite(str(tmp_path / "still2.jpg"), np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match="looks at the next frame"):  # two images are no film
+        yolo_attn.viz(yolo, tmp_path / "still*.jpg", project=tmp_path, name="empty", imgsz=64)
     assert not (tmp_path / "empty").exists()
 
 
@@ -195,13 +269,23 @@ def test_a_video(tmp_path: Path) -> None:
     ("change", "error"),
     [
         ({"layer": 9}, r"layer: 9 has nothing to show. Choose of 10 \(DAttention\)"),
+        ({"layer": []}, r"layer: \[\] has nothing to show"),
+        ({"layer": "10"}, "layer: '10' has nothing to show"),
+        ({"layer": 1.5}, "layer: 1.5 has nothing to show"),
+        ({"query": 1.5}, "x,y in pixels of the image"),
+        ({"query": None}, "x,y in pixels of the image"),
         ({"query": "boxs"}, "Did you mean boxes"),
         ({"query": (1, 2, 3)}, "x,y in pixels of the image"),
         ({"query": (500, 0)}, "x must be from 0 to 499 and y from 0 to 309, got 500.0,0.0"),
         ({"query": 3}, "there are 0 detections, got 3"),
         ({"save": True}, "save is not yours to set here"),
+        ({"save_txt": True}, "save_txt is not yours to set here"),
+        ({"augment": True}, "augment is not yours to set here"),
         ({"source": "imag.jpg"}, "there is no image, folder or video .*imag.jpg. Did you mean image.jpg"),
-        ({"model": "yolov8n-dattn.yaml"}, r"a checkpoint \(.pt\) is needed"),
+        ({"source": ""}, "there is no image, folder or video"),
+        ({"source": "broken.jpg"}, "no image of .*broken.jpg can be read"),
+        ({"model": "yolov8n-dattn.yaml"}, r"a checkpoint \(.pt\) or a YOLO is needed"),
+        ({"model": torch.nn.ReLU()}, "or a YOLO is needed, got ReLU. "),
         ({"model": "non.pt"}, "there is no checkpoint"),
         ({"model": "stock"}, "no layer of it is an attention"),
         ({"model": "cls"}, "one for detect, obb, pose, segment is needed, got one for classify"),
@@ -214,11 +298,42 @@ def test_mistakes(change: dict, error: str, dattn: YOLO, image: Path, tmp_path: 
     given["model"] = {"stock": lambda: YOLO("yolov8n.yaml"), "cls": lambda: YOLO("yolov8n-cls.yaml")}.get(
         str(given["model"]), lambda: given["model"]
     )()
-    if isinstance(given["source"], str):
+    (tmp_path / "broken.jpg").write_text("no image")
+    if isinstance(given["source"], str) and given["source"]:
         given["source"] = tmp_path / given["source"]
     with pytest.raises((ValueError, FileNotFoundError), match=error):
         yolo_attn.viz(**given)
     assert not (tmp_path / "runs").exists()
+
+
+def test_points_of_several_maps() -> None:
+    """The same colour would mean different weights in two panels, or points that can't be seen would go unsaid."""
+    box = Letterbox((32, 64), (64, 64), (64, 64))  # 16 rows of padding above and below
+    xy = torch.tensor([[0.5, 0.5], [0.5, 0.1], [1.5, 0.5], [0.2, 0.6]])
+    found = [("", Points(xy, torch.tensor([0.1, 0.2, 0.3, 0.1]))), ("", Points(xy[:1], torch.tensor([0.3])))]
+    axes = draw(found, np.zeros((32, 64, 3), np.uint8), box, None, "").axes
+    panels = [ax for ax in axes if ax.collections and isinstance(ax.collections[0], PathCollection)]
+    assert [ax.collections[0].get_clim() for ax in panels] == [pytest.approx((0.1, 0.3))] * 2
+    assert [ax.get_xlabel() for ax in panels] == ["2 of 4 points with 71% of the weight lie beside the image", ""]
+    assert sum("0.2 if all were alike" in ax.get_ylabel() for ax in axes) == 2
+
+
+def test_heavy_points_are_on_top() -> None:
+    """A light point would hide a heavy one, or be larger."""
+    weight = torch.tensor([0.2, 0.7, 0.1])
+    box = Letterbox((64, 64), (64, 64), (64, 64))
+    figure = draw([("", Points(torch.rand(3, 2), weight))], np.zeros((64, 64, 3), np.uint8), box, None, "")
+    (points,) = figure.axes[0].collections
+    assert points.get_array().tolist() == sorted(weight.tolist()) and (np.diff(points.get_sizes()) > 0).all()
+
+
+def test_a_map_lies_over_image_and_padding() -> None:
+    """A map would be stretched over the image without its padding, and each pixel be drawn beside what it holds."""
+    box = Letterbox((32, 64), (64, 64), (64, 64))  # 16 rows of padding above and below
+    figure = draw([("", Weights(torch.rand(4, 4)))], np.zeros((32, 64, 3), np.uint8), box, None, "")
+    image, drawn = figure.axes[0].images
+    assert image.get_extent() == [0, 64, 32, 0] and drawn.get_extent() == [0, 64, 48, -16]
+    assert drawn.get_interpolation() == "nearest" and figure.axes[0].get_ylim() == (32, 0)
 
 
 @needs_weights
@@ -232,3 +347,6 @@ def test_real_detections(tmp_path: Path, figures: list) -> None:
     marks = figures[0].axes[0].lines[-1].get_xydata()
     assert len(boxes) and np.abs(np.sort(marks, 0) - np.sort(boxes, 0)).max() < 0.5
     assert cv2.imread(str(picture)).shape[0] > 300
+    assert "(adds nothing yet)" in figures[0].axes[0].get_title()
+    yolo_attn.viz(model, source, query=0, project=tmp_path)
+    assert figures[1].axes[0].lines[-1].get_xydata() == pytest.approx(boxes[:1], abs=0.5)  # Ultralytics sorts by score

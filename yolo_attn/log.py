@@ -16,9 +16,10 @@ def result(text: str) -> None:
     LOGGER.info(text, extra={"result": True})
 
 
-def progress(things: Collection[Any], what: str) -> TQDM:
-    """Goes through things with a progress bar, where there is a terminal, that is gone when all is done."""
-    return TQDM(things, what, leave=False, file=sys.stderr, disable=not sys.stderr.isatty(), mininterval=0)
+def progress(things: Collection[Any] | None, what: str, unit: str = "it") -> TQDM:
+    """Goes through things with a progress bar, where there is a terminal, that is gone when all is done; for None its
+    `update` counts them."""
+    return TQDM(things, what, unit=unit, leave=False, file=sys.stderr, disable=not sys.stderr.isatty(), mininterval=0)
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def keywords(function: Callable, arguments: Sequence[str], example: str = "") ->
     for argument in merge_equals_args(list(arguments)):
         name, equals, text = argument.partition("=")
         if name not in named and not (equals and is_open and name in DEFAULT_CFG_DICT):
-            raise ValueError(_unknown(argument, name, named, is_open))
+            raise ValueError(_unknown(argument, name, named, is_open, given))
         if name in given:
             raise ValueError(f"{name} is given twice. Write it once.")
         if not text:
@@ -62,9 +62,12 @@ def keywords(function: Callable, arguments: Sequence[str], example: str = "") ->
     return given
 
 
-def _unknown(argument: str, name: str, named: Mapping[str, Any], is_open: bool) -> str:
+def _unknown(argument: str, name: str, named: Mapping[str, Any], is_open: bool, given: Mapping[str, Any]) -> str:
     if not named and not is_open:
         return f"{argument} is one too many: it takes no name=value. Leave it out."
+    if "." in argument and "=" not in argument:  # a file
+        free = next((each for each in named if each not in given), name)
+        return f"{argument!r} has no name. Write {free}={argument}, say: it takes {', '.join(named)}."
     near = suggest(name.lstrip("-"), [*named, *(DEFAULT_CFG_DICT if is_open else ())])
     more = " or an argument of Ultralytics" if is_open else ""
     return f"there is no argument {argument!r}.{near} Write {', '.join(named)}{more}."

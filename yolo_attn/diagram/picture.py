@@ -83,10 +83,12 @@ def draw_graph(
 def _picture(out: str | os.PathLike) -> Path:
     """The path of the picture, whose ending and folder must be possible."""
     path, formats = Path(out), [each for each in FigureCanvasBase.get_supported_filetypes() if each != "pgf"]  # by TeX
+    if path.is_dir():
+        raise ValueError(f"out: {path} is a folder. Write out={path / 'graph.png'}, say.")
     if path.suffix[1:].lower() not in formats:
         raise ValueError(
             f"out: {path} must end in one of {', '.join(formats)}.{suggest(path.suffix[1:], formats)} "
-            f"Write out={path.with_suffix('.png').name}, say."
+            f"Write out={path.stem}.png, say."
         )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"out: there is no folder {path.parent}. Make it first.")

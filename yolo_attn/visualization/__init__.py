@@ -34,7 +34,7 @@ def viz(
             middle of the surest detection; and "all" gives the mean over all.
         project: Folder of runs, that of Ultralytics by default.
         name: Folder of this run in it.
-        **predict: Arguments of `yolo predict`, such as imgsz, conf, device, vid_stride.
+        **predict: Arguments of `yolo predict`, such as imgsz, conf, device, vid_stride, exist_ok, line_width.
 
     Returns:
         The pictures' paths.

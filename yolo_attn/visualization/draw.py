@@ -35,7 +35,8 @@ def draw(
         queries: Positions (Q, 2) as (x, y) in the image of the pixels that look, None for all.
         title: Title of the picture.
     """
-    panels = [panel for name, look in looks for panel in _panels(look, name)]
+    scale = _scale([look for _, look in looks if isinstance(look, Points)])
+    panels = [panel for name, look in looks for panel in _panels(look, name, scale)]
     if not any(panel.over_image for panel in panels):
         panels.insert(0, Panel(lambda ax, box: None, "detections"))
     columns = min(len(panels), 3)
@@ -73,9 +74,33 @@ class Panel:
     queried: bool = False
 
 
-def _panels(look: Look, name: str) -> list[Panel]:
+@dataclass(frozen=True)
+class Scale:
+    """The least and the largest weight of the points of all panels, and what each would have if all were alike.
+
+    `alike` is None for weights that are no shares of 1.
+    """
+
+    low: float
+    high: float
+    alike: float | None
+
+    @property
+    def largest(self) -> float:
+        return max(abs(self.low), abs(self.high), float(np.finfo(np.float32).tiny))
+
+
+def _scale(points: Sequence[Points]) -> Scale:
+    weights = np.concatenate([np.zeros(0), *(each.weight.double().cpu() for each in points if each.weight is not None)])
+    if not weights.size:
+        return Scale(0.0, 0.0, None)
+    alike = 1 / len(weights) if abs(weights.sum() - 1) < 1e-3 and weights.min() >= 0 else None
+    return Scale(float(weights.min()), float(weights.max()), alike)
+
+
+def _panels(look: Look, name: str, scale: Scale) -> list[Panel]:
     if isinstance(look, Points):
-        return [Panel(lambda ax, box: _points(ax, box, look), name, queried=True)]
+        return [Panel(lambda ax, box: _points(ax, box, look, scale), name, queried=True)]
     if isinstance(look, Boxes):
         return [Panel(lambda ax, box: _boxes(ax, box, look), name, queried=True)]
     if isinstance(look, Weights):
@@ -90,30 +115,43 @@ def _panels(look: Look, name: str) -> list[Panel]:
     return panels
 
 
-def _points(ax: Axes, box: Letterbox, points: Points) -> None:
-    """Heavy points large and on top."""
+def _points(ax: Axes, box: Letterbox, points: Points, scale: Scale) -> None:
+    """Heavy points large and on top, in colours of one scale for all panels."""
+    xy = box.to_image(points.xy.double().cpu()).numpy()
+    _say_beside(ax, box, xy, points.weight)
     if len(points.xy) > MOST:
         return _weights(ax, box, _density(points), "weight")
-    xy = box.to_image(points.xy.double().cpu()).numpy()
     size = np.clip(8_000 / len(xy), 3, 40)
     if points.weight is None:
         ax.scatter(xy[:, 0], xy[:, 1], s=size, c="yellow", edgecolors="black", linewidths=0.3)
         return None
     weight = points.weight.float().cpu().numpy()
     order = weight.argsort()
-    most = max(float(np.abs(weight).max()), np.finfo(np.float32).tiny)
-    sizes = size * (0.25 + 1.75 * np.abs(weight[order]) / most)
+    sizes = size * (0.25 + 1.75 * np.abs(weight[order]) / scale.largest)
     drawn = ax.scatter(
         xy[order, 0],
         xy[order, 1],
         s=sizes,
         c=weight[order],
         cmap=COLOURS,
+        vmin=scale.low,
+        vmax=scale.high,
         edgecolors="black",
         linewidths=0.2,
     )
-    _bar(ax, drawn, "weight of a point")
+    _bar(ax, drawn, f"weight of a point{'' if scale.alike is None else f' ({scale.alike:.3g} if all were alike)'}")
     return None
+
+
+def _say_beside(ax: Axes, box: Letterbox, xy: np.ndarray, weight: Tensor | None) -> None:
+    """Say how much can't be seen, because it is in the padding or beyond the map."""
+    beside = ((xy < 0) | (xy > box.image[::-1])).any(1)
+    if beside.any():
+        share = ""
+        if weight is not None:
+            counts = weight.double().abs().cpu().numpy()
+            share = f" with {counts[beside].sum() / max(counts.sum(), np.finfo(np.float32).tiny):.0%} of the weight"
+        ax.set_xlabel(f"{beside.sum()} of {len(xy)} points{share} lie beside the image", fontsize="small")
 
 
 def _density(points: Points) -> Tensor:

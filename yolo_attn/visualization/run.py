@@ -5,16 +5,21 @@ from __future__ import annotations
 import glob
 import io
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib import rc_context
 from torch import Tensor, nn
 from ultralytics import YOLO
-from ultralytics.utils import LOGGER, TQDM
+from ultralytics.utils import LOGGER
 
+from .. import log
 from ..files import replace_bytes
 from ..modules._clips import ClipModule, clip_modules
 from ..patches import host
@@ -26,6 +31,7 @@ from .geometry import Letterbox
 from .watch import Watched, showing, watch
 
 CLIP = 8  # frames at once, where a module looks at the next one
+PLAIN: Any = {"text.parse_math": False, "text.usetex": False}  # a file may be called a$b$.jpg
 WORDS = ("boxes", "all")
 Query = str | int | tuple[float, float]
 
@@ -46,63 +52,81 @@ def draw_all(
     path = _source(source)
     yolo = _model(model)
     wanted = _layers(yolo.model, layer)
-    folder = run_folder(project, name, str(yolo.task))
+    folder = run_folder(project, name, str(yolo.task), bool(arguments.get("exist_ok")))
     if clip_modules(yolo):
         arguments = {"batch": CLIP, **arguments}
     watched: list[Watched] = []
-    pictures: list[Path] = []
-    shown: set[int] = set()
-    without: dict[str, str] = {}
-    with TQDM(desc="viz", unit="image") as bar:
+    pictures: dict[Path, None] = {}
+    without: list[str] = []  # which images have no picture, and why
+    unseen: dict[Watched, int] = {}  # how many images have no picture of a module
+    images = 0
+    with log.progress(None, "viz", "image") as bar:
         for each in predict(yolo, path, lambda network: watched.extend(watch(network, wanted)), **arguments):
             bar.total = each.total
             box = Letterbox(each.result.orig_shape, each.target, each.padded)
             try:
                 looking = _positions(each.result, asked)
             except ValueError as error:
-                without[str(each.result.path)] = str(error)
+                without.append(f"{_name(each)}: {error}")
             else:
                 for one in watched:
                     if picture := _picture(each, box, one, looking, folder, pictures):
-                        pictures.append(picture)
-                        shown.add(id(one))
+                        pictures[picture] = None
+                    else:
+                        unseen[one] = unseen.get(one, 0) + 1
+            images += 1
             bar.update()
-    _tell(without, [] if without and not shown else [one for one in watched if id(one) not in shown], bool(pictures))
-    return pictures
+    if not images:
+        raise ValueError(f"source: no image of {source} can be read. Give another.")
+    _tell(without, unseen, images, bool(pictures))
+    return [*pictures]
 
 
 def _picture(
-    each: Predicted, box: Letterbox, watched: Watched, looking: Tensor | None, folder: Path, others: Sequence[Path]
+    each: Predicted, box: Letterbox, watched: Watched, looking: Tensor | None, folder: Path, others: Collection[Path]
 ) -> Path | None:
     """Draw what a module looks at in an image; the file is there as a whole or not at all."""
     queries = None if looking is None else box.to_map(looking, watched.size)
-    looks = watched.look(each.number, queries)
+    looks = watched.look(each.number, each.followed, queries)
     if not looks:
         return None
     image = Path(each.result.path)
-    frame = f"-{each.frame:06d}" if each.frame else ""
-    path = folder / f"{image.stem}{frame}-{watched.layer}-{watched.name.replace(' ', '-')}.png"
-    if path in others:  # a.jpg and a.png of one folder
-        path = path.with_name(f"{image.name}{path.name.removeprefix(image.stem)}")
-    title = f"{image.name}{frame}, layer {watched.layer}: {watched.name}{' (adds nothing yet)' * watched.silent}"
-    figure = draw(looks, each.result.plot()[..., ::-1], box, looking, title)
-    folder.mkdir(parents=True, exist_ok=True)
+    end = f"{_frame(each)}-{watched.layer}-{watched.name.replace(' ', '-')}.png"
+    starts = chain((image.stem, image.name), (f"{image.name} {i}" for i in count(2)))  # a.jpg, a.png, another a.jpg
+    path = next(path for start in starts if (path := folder / f"{start}{end}") not in others)
+    title = f"{_name(each)}, layer {watched.layer}: {watched.name}{' (adds nothing yet)' * watched.silent}"
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", bbox_inches="tight")
+    with rc_context(PLAIN), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # the font's, of a file's name
+        figure = draw(looks, each.result.plot(**each.style)[..., ::-1], box, looking, title)
+        figure.savefig(picture, format="png", bbox_inches="tight")
+    folder.mkdir(parents=True, exist_ok=True)
     replace_bytes(path, picture.getvalue())
     return path
 
 
-def _tell(without: Mapping[str, str], silent: Sequence[Watched], any_picture: bool) -> None:
+def _name(each: Predicted) -> str:
+    return f"{Path(each.result.path).name}{_frame(each)}"
+
+
+def _frame(each: Predicted) -> str:
+    return f"-{each.frame:06d}" if each.frame else ""
+
+
+def _tell(without: Sequence[str], unseen: Mapping[Watched, int], images: int, any_picture: bool) -> None:
     """Say what was not drawn and why; an error where nothing was."""
     said = []
     if without:
-        path, why = next(iter(without.items()))
         others = f" {len(without) - 1} more images have no picture either." if len(without) > 1 else ""
-        said.append(f"{Path(path).name}: {why}{others}")
-    for one in silent:
-        clip = isinstance(one.module, ClipModule)
-        why = "looks at the next frame. Give a video, and batch=2 or more" if clip else "has nothing to show"
+        said.append(without[0] + others)
+    for one, n in unseen.items():
+        why = "has nothing to show"
+        if isinstance(one.module, ClipModule):
+            why = "looks at the next frame"
+            some = n < images - len(without)
+            why += (
+                f", which {n} of {images} don't have in their batch" if some else ". Give a video, and batch=2 or more"
+            )
         said.append(f"layer {one.layer} ({one.name}) {why}.")
     if said and not any_picture:
         raise ValueError(" ".join(said))
@@ -133,7 +157,7 @@ def _query(query: str | int | Sequence[float]) -> Query:
     if isinstance(query, (str, int)):
         if query in WORDS or (isinstance(query, int) and not isinstance(query, bool) and query >= 0):
             return query
-    elif len(query) == 2 and all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in query):
+    elif isinstance(query, Sequence) and [type(n) in (int, float) for n in query] == [True, True]:
         return float(query[0]), float(query[1])
     near = suggest(str(query), WORDS)
     raise ValueError(
@@ -144,8 +168,9 @@ def _query(query: str | int | Sequence[float]) -> Query:
 
 def _source(source: str | Path) -> str:
     """An image, a folder or a video of this machine, or a pattern of files."""
-    path = Path(source) if isinstance(source, (str, os.PathLike)) else Path()
-    if not isinstance(source, (str, os.PathLike)) or not (path.exists() or glob.glob(str(path), recursive=True)):
+    is_path = isinstance(source, (str, os.PathLike)) and source != ""
+    path = Path(source) if is_path else Path()
+    if not is_path or not (path.exists() or glob.glob(str(path), recursive=True)):
         near = suggest(path.name, [p.name for p in path.parent.glob("*")])
         raise FileNotFoundError(f"source: there is no image, folder or video {source}.{near}")
     return str(path)
@@ -154,11 +179,14 @@ def _source(source: str | Path) -> str:
 def _model(model: str | Path | YOLO) -> YOLO:
     """A model of our own, to be watched."""
     if isinstance(model, YOLO):
-        yolo = deepcopy(model)
+        listeners = defaultdict(list, {event: [*each] for event, each in model.callbacks.items()})
+        running = {id(each): None for each in (model.predictor, model.trainer)}  # with locks, which have no copies
+        yolo = deepcopy(model, {**running, id(model.callbacks): listeners})
     else:
         path = Path(model) if isinstance(model, (str, os.PathLike)) else Path()
         if path.suffix != ".pt":
-            raise ValueError(f"model: a checkpoint (.pt) is needed, got {model}. Write model=best.pt, say.")
+            got = model if isinstance(model, (str, os.PathLike)) else type(model).__name__
+            raise ValueError(f"model: a checkpoint (.pt) or a YOLO is needed, got {got}. Write model=best.pt, say.")
         found = host.checkpoint(path)
         if found is None:
             near = suggest(path.name, [p.name for p in path.parent.glob("*.pt")])
@@ -178,9 +206,10 @@ def _layers(network: Any, layer: int | Sequence[int] | None) -> list[int]:
     }
     if not possible:
         raise ValueError("model: there is nothing to show, because no layer of it is an attention of yolo-attn.")
-    wanted = [*possible] if layer is None else [layer] if isinstance(layer, int) else list(layer)
+    several = isinstance(layer, Sequence) and not isinstance(layer, str) and len(layer) > 0
+    wanted: list[Any] = [*possible] if layer is None else [*layer] if several else [layer]  # type: ignore[misc]
     for each in wanted:
-        if isinstance(each, bool) or each not in possible:
+        if not isinstance(each, int) or isinstance(each, bool) or each not in possible:
             choice = ", ".join(f"{i} ({names})" for i, names in possible.items())
-            raise ValueError(f"layer: {each} has nothing to show. Choose of {choice}.")
+            raise ValueError(f"layer: {each!r} has nothing to show. Choose of {choice}.")
     return wanted

@@ -14,7 +14,7 @@ from ..modules.residual import Residual
 from .looks import Look, looks, shows
 
 
-@dataclass
+@dataclass(eq=False)
 class Watched:
     """A module that is watched.
 
@@ -34,10 +34,10 @@ class Watched:
     inputs: list[Tensor] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
 
-    def look(self, number: int, queries: Tensor | None) -> list[tuple[str, Look]]:
+    def look(self, number: int, followed: bool, queries: Tensor | None) -> list[tuple[str, Look]]:
         """What pixels (Q, 2) of image `number` of the batch look at, all pixels for None; with the map's or path's
-        name, where there are several."""
-        images = slice(number, number + (2 if isinstance(self.module, ClipModule) else 1))  # and the next frame
+        name, where there are several. The image behind it counts where it is the video's next frame."""
+        images = slice(number, number + (2 if followed and isinstance(self.module, ClipModule) else 1))
         inputs = [x[images] for x in self.inputs]
         queries = None if queries is None else queries.to(inputs[0].device)
         with torch.no_grad():
