@@ -59,6 +59,7 @@ def test_shares_of_a_fusion(build_fusion: type, logit: float) -> None:
     share = torch.tensor(logit).sigmoid()
     assert torch.allclose(gates.channels, share.expand(8), atol=1e-4)
     assert torch.allclose(gates.map, share.expand(6, 5), atol=1e-4)
+    assert gates.what == "share of the first map"
 
 
 def test_shares_of_paths() -> None:

@@ -118,4 +118,10 @@ def _(module: SIFA, x: Tensor, queries: Tensor | None = None) -> list[Look]:
     weight = torch.cat([_correlate(window(tap), own, factors[:, tap]) for tap in range(window.taps)], -1)
     index = slice(None) if queries is None else queries[:, 0] * w + queries[:, 1]
     px, py, weight = window.x[0, index, 0], window.y[0, index, 0], weight[0, index]
-    return [Points(torch.stack([(px + 0.5) / w, (py + 0.5) / h], -1).flatten(0, 1), weight.flatten())]
+    return [
+        Points(
+            torch.stack([(px + 0.5) / w, (py + 0.5) / h], -1).flatten(0, 1),
+            weight.flatten(),
+            "correlation in the next frame",
+        )
+    ]

@@ -104,14 +104,14 @@ def _panels(look: Look, name: str, scale: Scale) -> list[Panel]:
     if isinstance(look, Boxes):
         return [Panel(lambda ax, box: _boxes(ax, box, look), name, queried=True)]
     if isinstance(look, Weights):
-        return [Panel(lambda ax, box: _weights(ax, box, look.map, "weight"), name, queried=True)]
+        return [Panel(lambda ax, box: _heat(ax, box, look.map, "weight of a pixel"), name, queried=True)]
     gate = f"gate, {name}" if name else "gate"
-    pixels, channels = look.map, look.channels
+    pixels, channels, what = look.map, look.channels, look.what
     panels = []
     if pixels is not None:
-        panels.append(Panel(lambda ax, box: _weights(ax, box, pixels, "factor"), f"{gate} per pixel"))
+        panels.append(Panel(lambda ax, box: _heat(ax, box, pixels, what, even=True), f"{gate} per pixel"))
     if channels is not None:
-        panels.append(Panel(lambda ax, box: _channels(ax, channels), f"{gate} per channel", over_image=False))
+        panels.append(Panel(lambda ax, box: _channels(ax, channels, what), f"{gate} per channel", over_image=False))
     return panels
 
 
@@ -120,7 +120,7 @@ def _points(ax: Axes, box: Letterbox, points: Points, scale: Scale) -> None:
     xy = box.to_image(points.xy.double().cpu()).numpy()
     _say_beside(ax, box, xy, points.weight)
     if len(points.xy) > MOST:
-        return _weights(ax, box, _density(points), "weight")
+        return _heat(ax, box, _density(points), f"{points.what}, summed over the cell")
     size = np.clip(8_000 / len(xy), 3, 40)
     if points.weight is None:
         ax.scatter(xy[:, 0], xy[:, 1], s=size, c="yellow", edgecolors="black", linewidths=0.3)
@@ -139,7 +139,7 @@ def _points(ax: Axes, box: Letterbox, points: Points, scale: Scale) -> None:
         edgecolors="black",
         linewidths=0.2,
     )
-    _bar(ax, drawn, f"weight of a point{'' if scale.alike is None else f' ({scale.alike:.3g} if all were alike)'}")
+    _bar(ax, drawn, f"{points.what}{'' if scale.alike is None else f' ({scale.alike:.3g} if all were alike)'}")
     return None
 
 
@@ -170,14 +170,14 @@ def _boxes(ax: Axes, box: Letterbox, boxes: Boxes) -> None:
     ax.add_collection(LineCollection(list(outlines), colors="yellow", linewidths=wide))
 
 
-def _weights(ax: Axes, box: Letterbox, values: Tensor, label: str) -> None:
-    """The cells of a map; the image shows where there is little weight, and evenly under factors."""
+def _heat(ax: Axes, box: Letterbox, values: Tensor, what: str, even: bool = False) -> None:
+    """The cells of a map; the image shows where the values are small, or evenly."""
     shown = values.float().cpu().numpy()
     finite = shown[np.isfinite(shown)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    low = min(low, 0.0) if label == "weight" else low
+    low = low if even else min(low, 0.0)
     spread = max(high - low, np.finfo(np.float32).tiny)
-    alpha = np.clip(np.nan_to_num((shown - low) / spread) * 0.85, 0.1, 0.85) if label == "weight" else 0.6
+    alpha = 0.6 if even else np.clip(np.nan_to_num((shown - low) / spread) * 0.85, 0.1, 0.85)
     drawn = ax.imshow(
         shown,
         extent=box.frame,
@@ -187,14 +187,14 @@ def _weights(ax: Axes, box: Letterbox, values: Tensor, label: str) -> None:
         alpha=alpha,
         interpolation="nearest",
     )
-    _bar(ax, drawn, f"{label} of a pixel")
+    _bar(ax, drawn, what)
 
 
-def _channels(ax: Axes, values: Tensor) -> None:
+def _channels(ax: Axes, values: Tensor, what: str) -> None:
     shown = values.float().cpu().numpy()
     ax.axhline(1, color="0.7", linewidth=1)
     ax.plot(shown, ".", color=matplotlib.colormaps[COLOURS](0.3))
-    ax.set(xlabel="channel", ylabel="factor")
+    ax.set(xlabel="channel", ylabel=what)
     ax.margins(0.02, 0.1)
 
 

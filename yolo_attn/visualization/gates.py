@@ -12,6 +12,7 @@ from ..modules.timm_attn import TimmAttn
 from .looks import Gates, Look, looks, measured
 
 BOTH = "channel and spatial gate"
+SHARE = "share of the first map"
 TIMM = {  # the layers that multiply their input
     **dict.fromkeys(("se", "ese", "eca", "ecam", "ceca", "gc", "ge"), "channel gate"),
     **dict.fromkeys(("cbam", "lcbam", "coord", "scoord", "ela", "strip"), BOTH),
@@ -22,20 +23,20 @@ TIMM = {  # the layers that multiply their input
 def _(module: AFF, x: Sequence[Tensor], queries: Tensor | None = None) -> list[Look]:
     """The share of the first map; the second has the rest."""
     first, second = module.inputs(x, None)
-    return [measured(first - second, module.forward(x) / 2, BOTH, second)]
+    return [measured(first - second, module.forward(x) / 2, BOTH, second, SHARE)]
 
 
 @looks.register
 def _(module: iAFF, x: Sequence[Tensor], queries: Tensor | None = None) -> list[Look]:
     first, second = module.inputs(x, None)
-    return [measured(first - second, module.forward(x), BOTH, second)]
+    return [measured(first - second, module.forward(x), BOTH, second, SHARE)]
 
 
 @looks.register
 def _(module: SK, x: Tensor, queries: Tensor | None = None) -> list[Look]:
     """The share of each path per channel."""
     choice = module.choice([conv(x) for conv in module.convs])
-    return [Gates(path) for path in choice[0].flatten(1)]
+    return [Gates(path, what="share of the path") for path in choice[0].flatten(1)]
 
 
 @looks.register

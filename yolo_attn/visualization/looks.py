@@ -24,10 +24,12 @@ class Points:
     Attributes:
         xy: Positions (N, 2).
         weight: How much each counts (N), the mean over queries and heads; None where none is told from the others.
+        what: What the weight is, in words.
     """
 
     xy: Tensor
     weight: Tensor | None = None
+    what: str = "weight of a point"
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,12 @@ class Weights:
 class Gates:
     """What each channel is multiplied by (C), and each pixel (H, W).
 
-    None where that isn't what a module does, NaN where there is nothing to multiply.
+    None where that isn't what a module does, NaN where there is nothing to multiply; `what` says it in words.
     """
 
     channels: Tensor | None = None
     map: Tensor | None = None
+    what: str = "factor"
 
 
 Look = Points | Boxes | Weights | Gates
@@ -82,7 +85,7 @@ def shows(module: nn.Module) -> bool:
     return looks.dispatch(type(module)) is not looks.dispatch(object) or bool(spec and "gate" in spec.kind)
 
 
-def measured(x: Tensor, y: Tensor, kind: str, start: Tensor | float = 0.0) -> Gates:
+def measured(x: Tensor, y: Tensor, kind: str, start: Tensor | float = 0.0, what: str = "factor") -> Gates:
     """The gates that make x to y: exactly, where they are the same for all pixels or for all channels; otherwise the
     ones that suit all pixels of a channel, and all channels of a pixel, best in the sense of least squares.
 
@@ -91,12 +94,14 @@ def measured(x: Tensor, y: Tensor, kind: str, start: Tensor | float = 0.0) -> Ga
         y: The result (1, C, H, W).
         kind: "channel gate", "spatial gate" or both, as in the registry.
         start: What is added to the product.
+        what: What a gate is, in words.
     """
     x, y = at_least_float32(x), at_least_float32(y) - start
     along, square = x * y, x.square()
     return Gates(
         along.sum((0, 2, 3)) / square.sum((0, 2, 3)) if "channel" in kind else None,
         along.sum((0, 1)) / square.sum((0, 1)) if "spatial" in kind else None,
+        what,
     )
 
 
