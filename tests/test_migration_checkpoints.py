@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 from ultralytics import YOLO
-from yolo_attn.patches import foreign, host
+from yolo_attn.patches import foreign, host, stubs
 
 from yolo_attn.migration import migrate, text
 
@@ -257,6 +257,30 @@ def _with_yaml(path: Path, d: dict) -> None:
         torch.save(saved, path)
 
 
+@pytest.mark.parametrize("twice", [lambda x: [x, x], lambda x: nn.ModuleDict({"a": x, "b": x})])
+def test_what_holds_itself_twice_again_and_again_is_refused(twice, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of a few kilobytes would fill the memory."""
+    monkeypatch.setattr(stubs, "MOST", 20_000)
+    forks.save(model([-1, 1, "SEAttention", [32]]), old)
+    inner = nn.Identity()
+    for _ in range(30):
+        inner = twice(inner)
+    with forks.installed():
+        saved = torch.load(old, weights_only=False)
+        saved["model"].more = inner
+        torch.save(saved, old)
+    with pytest.raises(ValueError, match=r"old\.pt: it holds more than 20000 values and layers"):
+        migrate(old)
+
+
+def test_a_pickle_that_unpacks_to_gigabytes_is_refused(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compressed file would fill the memory before anything is looked at."""
+    forks.save(model([-1, 1, "SEAttention", [32]]), old)
+    monkeypatch.setattr(foreign, "LARGEST", 10)
+    with pytest.raises(ValueError, match=r"data\.pkl, which names layers and holds no weights, has \d+ bytes"):
+        migrate(old)
+
+
 def test_other_files_are_refused(old: Path, tmp_path: Path) -> None:
     """What is no checkpoint would give a riddle of PyTorch."""
     torch.save({"model": {"conv.weight": torch.zeros(1)}}, old)
@@ -277,6 +301,10 @@ def test_other_files_are_refused(old: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(old, "w") as archive:
         archive.writestr("old/data.pkl", pickle.dumps({"model": pickle.PickleBuffer}, protocol=4))
     with pytest.raises(ValueError, match="another form"):
+        migrate(old)
+    with zipfile.ZipFile(old, "w") as archive:
+        archive.writestr("old/model.json", "{}")
+    with pytest.raises(ValueError, match=r"it must hold one data\.pkl, got 0\. Give best\.pt"):
         migrate(old)
 
 
