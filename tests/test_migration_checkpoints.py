@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import nn
 from ultralytics import YOLO
+from ultralytics.nn.modules.conv import Conv
 from yolo_attn.patches import foreign, host, stubs
 
 from yolo_attn.migration import migrate, text
+from yolo_attn.migration.likeness import differences
 
 from . import forks
 from .conftest import ROOT
@@ -144,6 +146,31 @@ def test_another_function_starts_as_the_identity(old: Path) -> None:
     layer = YOLO(str(result.out)).model.model[2]
     x = torch.randn(1, 32, 8, 8)
     assert torch.equal(layer(x), x)
+
+
+def test_layers_of_the_host_that_a_fork_has_changed_are_told(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tensors would be kept, and the model compute something else: another activation is in no tensor."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Conv, "default_act", nn.Mish())
+        forks.save(model([-1, 1, "SEAttention", [32]], [-1, 1, "C2f", [128, True]]), old)
+    with forks.installed():
+        saved = torch.load(old, weights_only=False)
+        saved["model"].model[3].m[0].add = False
+        saved["model"].model[3].m[0].extra = nn.Hardtanh()
+        torch.save(saved, old)
+    lost = [(f.row, f.what) for f in migrate(old).findings if f.level == "lost"]
+    assert (0, "act: Mish in the file, SiLU here") in lost
+    assert (3, "cv1.act, cv2.act, m.0.cv1.act, ...: Mish in the file, SiLU here") in lost
+    assert (3, "m.0: add is False in the file, True here") in lost
+    assert (3, "m.0.extra: Hardtanh in the file, and there is no such layer here") in lost
+
+
+@needs_weights
+def test_layers_of_an_older_release_are_alike() -> None:
+    """A checkpoint of years ago would be said to compute something else."""
+    source = foreign.read(WEIGHTS)
+    built = host.build(source.model.values["yaml"])
+    assert [differences(*pair) for pair in zip(built.model, source.layers, strict=True)] == [[]] * 23
 
 
 def test_what_can_be_kept_of_a_block_is_kept(old: Path) -> None:
