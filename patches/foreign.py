@@ -181,6 +181,7 @@ def save(model: Model, source: Foreign, out: Path) -> None:
     }
     temporary = out.with_name(f".{out.stem}.{os.getpid()}.pt")
     try:
+        temporary.touch()  # PyTorch's error of a folder that can't be written in doesn't name it
         torch.save(checkpoint, temporary)
         os.replace(temporary, out)
     finally:

@@ -270,6 +270,35 @@ def test_names_that_would_be_imported_are_refused(row: list, old: Path) -> None:
         migrate(old)
 
 
+@pytest.mark.parametrize("names", [None, "abc", {0: "one"}, ["one", "two"]])
+def test_names_that_do_not_suit_the_classes(names, old: Path) -> None:
+    """A prediction would end in a KeyError after the first detection."""
+    forks.save(model([-1, 1, "SEAttention", [32]]), old)
+    _changed(old, "names", names)
+    result = migrate(old)
+    assert "lost     the names of its 3 classes: they are numbers now" in text(result)
+    assert YOLO(str(result.out)).names == {0: "0", 1: "1", 2: "2"}
+
+
+def test_names_as_a_list(old: Path) -> None:
+    """Checkpoints of YOLOv5's time have one."""
+    forks.save(model([-1, 1, "SEAttention", [32]]), old)
+    _changed(old, "names", ["one", "two", "three"])
+    assert YOLO(str(migrate(old).out)).names == {0: "one", 1: "two", 2: "three"}
+
+
+def test_a_folder_that_takes_no_file_is_named(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's own error is a riddle."""
+    forks.save(model([-1, 1, "SEAttention", [32]]), old)
+
+    def full(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", full)
+    with pytest.raises(PermissionError, match=r"Permission denied: '.*old-migrated"):
+        migrate(old)
+
+
 def test_activations_of_torch_are_kept(old: Path) -> None:
     """A fork with another activation could not be migrated."""
     forks.save(model([-1, 1, "SEAttention", [32]], activation="nn.LeakyReLU(0.1)"), old)
@@ -278,9 +307,14 @@ def test_activations_of_torch_are_kept(old: Path) -> None:
 
 def _with_yaml(path: Path, d: dict) -> None:
     """Put another YAML into a checkpoint."""
+    _changed(path, "yaml", d)
+
+
+def _changed(path: Path, name: str, value: object) -> None:
+    """Give the model of a checkpoint another attribute."""
     with forks.installed():
         saved = torch.load(path, weights_only=False)
-        saved["model"].yaml = d
+        setattr(saved["model"], name, value)
         torch.save(saved, path)
 
 
@@ -292,10 +326,7 @@ def test_what_holds_itself_twice_again_and_again_is_refused(twice, old: Path, mo
     inner = nn.Identity()
     for _ in range(30):
         inner = twice(inner)
-    with forks.installed():
-        saved = torch.load(old, weights_only=False)
-        saved["model"].more = inner
-        torch.save(saved, old)
+    _changed(old, "more", inner)
     with pytest.raises(ValueError, match=r"old\.pt: it holds more than 20000 values and layers"):
         migrate(old)
 

@@ -50,9 +50,15 @@ def migrated(path: Path, out: Path) -> Migration:
         findings += _unlike(model, source, new)
         host.maps(model)
     except Exception as error:  # whatever a layer raises
-        raise ValueError(f"{path}: the model can't be built with this plugin: {error}") from error
-    names = source.model.values.get("names", model.names)
-    model.names = dict(enumerate(names)) if isinstance(names, list) else names
+        raise ValueError(
+            f"{path}: the model can't be built with this plugin: {error or type(error).__name__}"
+        ) from error
+    names = source.model.values.get("names")
+    names = dict(enumerate(names)) if isinstance(names, (list, tuple)) else names
+    if isinstance(names, dict) and names.keys() == model.names.keys():
+        model.names = {i: str(name) for i, name in names.items()}
+    else:
+        findings.append(Finding("lost", -1, "", f"the names of its {len(model.names)} classes: they are numbers now"))
     model.task = host.task_of(d)
     for name, value in source.model.values.items():  # the text of open-vocabulary models is no weight
         if isinstance(value, Tensor) and name != "stride":
