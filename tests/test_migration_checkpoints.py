@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -231,6 +232,27 @@ def test_a_file_that_would_run_something_is_refused(function, name: str, old: Pa
     with pytest.raises(ValueError, match=rf"asks for {name} when it is read.* Nothing of it was run"):
         migrate(old)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("names", [b"c__builtin__\neval\n.", b"(i__builtin__\neval\n."])
+def test_names_of_python_2_are_known(names: bytes, old: Path) -> None:
+    """A function under its old name, or named by an old instruction, would not be recognised."""
+    with zipfile.ZipFile(old, "w") as archive:
+        archive.writestr("old/data.pkl", b"\x80\x02" + names)
+    with pytest.raises(ValueError, match=r"asks for builtins\.eval when it is read"):
+        migrate(old)
+
+
+@pytest.mark.parametrize(
+    "number", [np.float64(0.3), np.float32(0.5), np.float16(2), np.int64(-7), np.uint8(9), np.bool_(1)]
+)
+def test_numbers_of_numpy_are_kept(number, old: Path) -> None:
+    """Results of a training would be lost, or be other numbers."""
+    forks.save(model([-1, 1, "SEAttention", [32]]), old)
+    with forks.installed():
+        saved = torch.load(old, weights_only=False)
+        torch.save({**saved, "train_metrics": {"fitness": number}}, old)
+    assert foreign.read(old).metadata["train_metrics"] == {"fitness": number.item()}
 
 
 def test_nothing_that_a_file_names_is_called(old: Path, tmp_path: Path) -> None:
