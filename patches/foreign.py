@@ -23,7 +23,7 @@ import ultralytics
 from torch import Tensor
 
 from .host import Model
-from .stubs import MISSING, Stub, mapping, plain
+from .stubs import MISSING, Stub, budget, mapping, plain
 
 DATA = {  # of the standard library, what a checkpoint may name, None for all of a module
     "_codecs": {"encode"},
@@ -43,6 +43,7 @@ DATA = {  # of the standard library, what a checkpoint may name, None for all of
     "uuid": {"UUID"},
 }
 DEEPEST = 50  # levels of modules in modules; a model has five or six
+LARGEST = 2**28  # bytes of the pickle that names the layers; that of a YOLOv8 has 10**5
 LIBRARIES = ("timm", "torch", "torchvision")  # whose layers are there, imported or not
 REDEFINED = {  # classes that Ultralytics has, and forks write anew under the same name, by the tensors of Ultralytics'
     "CBAM": {"channel_attention.fc.weight", "channel_attention.fc.bias", "spatial_attention.cv1.weight"},
@@ -123,18 +124,23 @@ def read(path: Path) -> Foreign:
             f"{path} holds no model, only {_kind(source)}: layers can't be told from weights alone. Give best.pt of a "
             "training, which holds both."
         )
-    model = _piece(source)
+    left = budget()
+    try:
+        model = _piece(source, left)
+        args = plain(saved.get("train_args") or {}, left)
+        metadata = {key: value for key in METADATA if (value := plain(saved.get(key), left)) not in (None, MISSING)}
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     layers = model.parts.get("model")
     rows = model.values.get("yaml")
     if layers is None or not isinstance(rows, dict) or not {"backbone", "head"} <= rows.keys():
         raise ValueError(f"{path} is no model that Ultralytics built from a YAML ({model.name}). Give another file.")
-    args = plain(saved.get("train_args") or {})
     dtypes = [t.dtype for t in model.tensors.values() if t.is_floating_point()]
     return Foreign(
         model,
         list(layers.parts.values()),
         args if isinstance(args, dict) else {},
-        {key: value for key in METADATA if (value := plain(saved.get(key))) not in (None, MISSING)},
+        metadata,
         max(set(dtypes), key=dtypes.count, default=torch.float32),
     )
 
@@ -175,6 +181,7 @@ def save(model: Model, source: Foreign, out: Path) -> None:
     }
     temporary = out.with_name(f".{out.stem}.{os.getpid()}.pt")
     try:
+        temporary.touch()  # PyTorch's error of a folder that can't be written in doesn't name it
         torch.save(checkpoint, temporary)
         os.replace(temporary, out)
     finally:
@@ -208,8 +215,14 @@ def _named(path: Path) -> set[tuple[str, str]]:
     """Module and name of everything that a checkpoint names, as in the file and as Python 3 calls it."""
     try:
         with zipfile.ZipFile(path) as archive:
-            (member,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-            content = archive.read(member)
+            members = [info for info in archive.infolist() if info.filename.endswith("/data.pkl")]
+            if len(members) != 1:
+                raise ValueError(f"it must hold one data.pkl, got {len(members)}.")
+            if members[0].file_size > LARGEST:
+                raise ValueError(
+                    f"its data.pkl, which names layers and holds no weights, has {members[0].file_size} bytes."
+                )
+            content = archive.read(members[0])
         found: set[tuple[str, str]] = set()
         for opcode, argument, _ in pickletools.genops(content):
             if opcode.name in ("GLOBAL", "INST"):
@@ -219,8 +232,14 @@ def _named(path: Path) -> set[tuple[str, str]]:
             elif opcode.name == "STACK_GLOBAL":
                 raise ValueError("it is pickled in another form than torch.save writes.")
         return found
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise ValueError(f"{path} is no checkpoint that torch.save has written as a zip file: {error}") from error
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"{path} is no checkpoint that torch.save has written as a zip file. Give best.pt of a training."
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is no checkpoint that torch.save has written: {error} Give best.pt of a training."
+        ) from error
 
 
 def _stand_in(module: str, name: str) -> type:
@@ -233,18 +252,19 @@ def _kind(value: Any) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _piece(stub: Stub, depth: int = 0) -> Piece:
+def _piece(stub: Stub, left: Iterator[int], depth: int = 0) -> Piece:
     """A pickled torch.nn.Module as data."""
+    next(left)
     state = stub.state[0] if isinstance(stub.state, tuple) and stub.state else stub.state
     state = state if isinstance(state, Mapping) else {}
     if depth > DEEPEST:
         raise ValueError(f"its layers hold one another more than {DEEPEST} levels deep: it is no model.")
     inside = mapping(state.get("_modules")).items()
-    parts = {str(key): _piece(part, depth + 1) for key, part in inside if isinstance(part, Stub)}
-    passing = plain(state.get("_non_persistent_buffers_set") or ())
+    parts = {str(key): _piece(part, left, depth + 1) for key, part in inside if isinstance(part, Stub)}
+    passing = plain(state.get("_non_persistent_buffers_set") or (), left)
     own = {**mapping(state.get("_parameters")), **mapping(state.get("_buffers"))}
     tensors = {key: value.detach() for key, value in own.items() if isinstance(value, Tensor) and key not in passing}
     for key, part in parts.items():
         tensors |= {f"{key}.{name}": tensor for name, tensor in part.tensors.items()}
-    values = {key: plain(value) for key, value in state.items() if not str(key).startswith("_")}
+    values = {key: plain(value, left) for key, value in state.items() if not str(key).startswith("_")}
     return Piece(_kind(stub), {k: v for k, v in values.items() if v is not MISSING}, tensors, parts)

@@ -67,9 +67,12 @@ def _lacking(error: Exception) -> str:
     if found := re.search(r"attribute '(\w+)' on <module '([\w.]+)'", str(error)):
         name, module = found.groups()
         package = module.partition(".")[0]
-        return (
-            f"needs the class {module}.{name}, which is gone. Install the version of {package} that it was made with."
-        )
+        do = f"Install the version of {package} that it was made with."
+        if package == "ultralytics":
+            do = f"{do[:-1]}; if that was an edited copy, move the checkpoint: yolo-attn migrate."
+        if module.endswith("__main__"):  # of `python -m` it is that of a package
+            do = "Define it in this program, too, before you load; or train with the class in a file of its own."
+        return f"needs the class {module}.{name}, which is gone. {do}"
     if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith(f"{PACKAGE}."):
         return f"needs {error.name}, which is gone. Install the version of {PACKAGE} that it was made with."
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("ultralytics"):

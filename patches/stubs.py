@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
 
 DEEPEST = 50  # levels of lists and mappings; a model has five or six
+MOST = 10**6  # values that a model may have; the largest of Ultralytics has some 10**5
 NUMBERS = {"f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i", "u1": "B", "b1": "?"}  # of NumPy, in a pickle
 MISSING = object()  # for what is no plain data
 
@@ -40,17 +41,25 @@ class Stub:
         pass
 
 
-def plain(value: Any, depth: int = 0) -> Any:
+def budget() -> Iterator[int]:
+    """Counts down while a checkpoint is read: lists or layers that hold the same one twice, which does so too, would
+    fill the memory out of a file of a few kilobytes."""
+    yield from range(MOST)
+    raise ValueError(f"it holds more than {MOST} values and layers: it is no model.")
+
+
+def plain(value: Any, left: Iterator[int], depth: int = 0) -> Any:
     """A value without stand-ins: paths as texts, namespaces as dictionaries; MISSING for what is no plain data."""
+    next(left)
     if value is None or isinstance(value, (bool, int, float, str, Tensor)):
         return value
     if depth > DEEPEST:
         return MISSING
     if isinstance(value, Mapping):
-        pairs = ((key, plain(inner, depth + 1)) for key, inner in value.items())
+        pairs = ((key, plain(inner, left, depth + 1)) for key, inner in value.items())
         return {key: inner for key, inner in pairs if inner is not MISSING}
     if isinstance(value, (list, tuple, set, frozenset)):
-        kept = [inner for each in value if (inner := plain(each, depth + 1)) is not MISSING]
+        kept = [inner for each in value if (inner := plain(each, left, depth + 1)) is not MISSING]
         return tuple(kept) if isinstance(value, tuple) else kept
     if isinstance(value, Stub):
         if type(value).__module__ == "pathlib":
@@ -58,7 +67,7 @@ def plain(value: Any, depth: int = 0) -> Any:
         if type(value).__qualname__ == "scalar" and len(value.args) == 2:
             return _number(*value.args)
         if type(value).__qualname__.endswith("Namespace"):
-            return plain(mapping(value.state), depth + 1)
+            return plain(mapping(value.state), left, depth + 1)
     return MISSING
 
 

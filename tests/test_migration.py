@@ -66,6 +66,12 @@ ROWS = {  # as forks of objectdetection_script, ultralytics_pro and yoloair, and
     "[-1, 1, CBAMBlock, [256, 8, 3]]": "[-1, 1, CBAM, [8, 3]]",
     "[-1, 1, ECAAttention, [256]]": "[-1, 1, ECA, []]",
     "[-1, 1, ECAAttention, [3]]": "[-1, 1, ECA, [3]]",
+    "[-1, 1, ECA, [384]]": "[-1, 1, ECA, []]",  # a width, and no b
+    "[-1, 1, ECA, [2, 1]]": "[-1, 1, ECA, [{b: 2, gamma: 1}]]",
+    "[-1, 1, MHSA, [14, 14, 4]]": "[-1, 1, MHSA, [4]]",
+    "[-1, 1, MHSA, [256, 20, 20, 4]]": "[-1, 1, MHSA, [4]]",
+    "[-1, 1, MHSA, [256, 4]]": "[-1, 1, MHSA, [4]]",
+    "[-1, 1, CoordAtt, [128, 64]]": "[-1, 1, CoordAtt, []]",
     "[-1, 1, EMA, [256]]": "[-1, 1, EMA, []]",
     "[-1, 1, EMA_attention, [256, 8]]": "[-1, 1, EMA, [8]]",
     "[-1, 1, CoordAtt, [256, 256]]": "[-1, 1, CoordAtt, []]",
@@ -145,6 +151,8 @@ def test_known_rows_stay(row: str, moved) -> None:
         ("[-1, 1, DAttention, [[20, 20]]]", "num_groups is 4 and offset_range is 4"),
         ("[-1, 1, SKAttention, [256, [1, 3, 5, 7]]]", "1, 3, 5 and 7 pixels in most forks"),
         ("[-1, 1, CAA, [256]]", "BatchNorm and SiLU"),
+        ("[-1, 1, BiFormerBlock, []]", "BiFormerBlock is taken for BiLevelRouting by its name alone"),
+        ("[-1, 1, MHSA, [14, 14, 4]]", "its width of 14 left out, which has no effect"),
     ],
 )
 def test_what_is_not_sure_is_said(row: str, says: str, moved) -> None:
@@ -169,6 +177,23 @@ def test_what_has_no_equal_is_refused(row: str, says: str, moved, tmp_path: Path
         moved(row)
     assert "row 2 (" in str(error.value) and says in str(error.value)
     assert [p.name for p in tmp_path.iterdir()] == ["yolov8n-fork.yaml"]
+
+
+def test_a_width_behind_a_concat_is_known(tmp_path: Path) -> None:
+    """A width that a user had counted by hand, at a scale, would be called one that isn't the input's."""
+    old = tmp_path / "yolov8n-old.yaml"
+    old.write_text(
+        model("[[-1, -1, -1, -1, -1], 1, Concat, [1]]").replace("head:\n", "head:\n  - [-1, 1, ECA, [320]]\n")
+    )
+    assert [(f.level, f.row) for f in migrate(old).findings] == [("changed", 3)]
+
+
+def test_a_file_that_does_not_build_is_not_called_good(tmp_path: Path) -> None:
+    """A user would be told that a file can be used as it is, and meet an error in training."""
+    old = tmp_path / "yolov8n-old.yaml"
+    old.write_text(model("[-1, 1, SE, [{reduction: 0}]]"))
+    with pytest.raises(ValueError, match="reduction must"):
+        migrate(old)
 
 
 def test_several_rows_without_an_equal_are_told_at_once(tmp_path: Path) -> None:

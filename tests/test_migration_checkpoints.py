@@ -7,13 +7,16 @@ import pickle
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from ultralytics import YOLO
-from yolo_attn.patches import foreign, host
+from ultralytics.nn.modules.conv import Conv
+from yolo_attn.patches import foreign, host, stubs
 
 from yolo_attn.migration import migrate, text
+from yolo_attn.migration.likeness import differences
 
 from . import forks
 from .conftest import ROOT
@@ -146,6 +149,31 @@ def test_another_function_starts_as_the_identity(old: Path) -> None:
     assert torch.equal(layer(x), x)
 
 
+def test_layers_of_the_host_that_a_fork_has_changed_are_told(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tensors would be kept, and the model compute something else: another activation is in no tensor."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Conv, "default_act", nn.Mish())
+        forks.save(model([-1, 1, "SEAttention", [32]], [-1, 1, "C2f", [128, True]]), old)
+    with forks.installed():
+        saved = torch.load(old, weights_only=False)
+        saved["model"].model[3].m[0].add = False
+        saved["model"].model[3].m[0].extra = nn.Hardtanh()
+        torch.save(saved, old)
+    lost = [(f.row, f.what) for f in migrate(old).findings if f.level == "lost"]
+    assert (0, "act: Mish in the file, SiLU here") in lost
+    assert (3, "cv1.act, cv2.act, m.0.cv1.act, ...: Mish in the file, SiLU here") in lost
+    assert (3, "m.0: add is False in the file, True here") in lost
+    assert (3, "m.0.extra: Hardtanh in the file, and there is no such layer here") in lost
+
+
+@needs_weights
+def test_layers_of_an_older_release_are_alike() -> None:
+    """A checkpoint of years ago would be said to compute something else."""
+    source = foreign.read(WEIGHTS)
+    built = host.build(source.model.values["yaml"])
+    assert [differences(*pair) for pair in zip(built.model, source.layers, strict=True)] == [[]] * 23
+
+
 def test_what_can_be_kept_of_a_block_is_kept(old: Path) -> None:
     """A stage would lose the convolutions that it shares with ours."""
     forks.save(model([-1, 1, "C2f_DCN", [32, 32, 1, False, True]]), old)
@@ -206,6 +234,27 @@ def test_a_file_that_would_run_something_is_refused(function, name: str, old: Pa
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("names", [b"c__builtin__\neval\n.", b"(i__builtin__\neval\n."])
+def test_names_of_python_2_are_known(names: bytes, old: Path) -> None:
+    """A function under its old name, or named by an old instruction, would not be recognised."""
+    with zipfile.ZipFile(old, "w") as archive:
+        archive.writestr("old/data.pkl", b"\x80\x02" + names)
+    with pytest.raises(ValueError, match=r"asks for builtins\.eval when it is read"):
+        migrate(old)
+
+
+@pytest.mark.parametrize(
+    "number", [np.float64(0.3), np.float32(0.5), np.float16(2), np.int64(-7), np.uint8(9), np.bool_(1)]
+)
+def test_numbers_of_numpy_are_kept(number, old: Path) -> None:
+    """Results of a training would be lost, or be other numbers."""
+    forks.save(model([-1, 1, "SEAttention", [32]]), old)
+    with forks.installed():
+        saved = torch.load(old, weights_only=False)
+        torch.save({**saved, "train_metrics": {"fitness": number}}, old)
+    assert foreign.read(old).metadata["train_metrics"] == {"fitness": number.item()}
+
+
 def test_nothing_that_a_file_names_is_called(old: Path, tmp_path: Path) -> None:
     """A function of an installed package would be as good as one of the standard library."""
     mark = tmp_path / "ran"
@@ -243,6 +292,35 @@ def test_names_that_would_be_imported_are_refused(row: list, old: Path) -> None:
         migrate(old)
 
 
+@pytest.mark.parametrize("names", [None, "abc", {0: "one"}, ["one", "two"]])
+def test_names_that_do_not_suit_the_classes(names, old: Path) -> None:
+    """A prediction would end in a KeyError after the first detection."""
+    forks.save(model([-1, 1, "SEAttention", [32]]), old)
+    _changed(old, "names", names)
+    result = migrate(old)
+    assert "lost     the names of its 3 classes: they are numbers now" in text(result)
+    assert YOLO(str(result.out)).names == {0: "0", 1: "1", 2: "2"}
+
+
+def test_names_as_a_list(old: Path) -> None:
+    """Checkpoints of YOLOv5's time have one."""
+    forks.save(model([-1, 1, "SEAttention", [32]]), old)
+    _changed(old, "names", ["one", "two", "three"])
+    assert YOLO(str(migrate(old).out)).names == {0: "one", 1: "two", 2: "three"}
+
+
+def test_a_folder_that_takes_no_file_is_named(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's own error is a riddle."""
+    forks.save(model([-1, 1, "SEAttention", [32]]), old)
+
+    def full(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", full)
+    with pytest.raises(PermissionError, match=r"Permission denied: '.*old-migrated"):
+        migrate(old)
+
+
 def test_activations_of_torch_are_kept(old: Path) -> None:
     """A fork with another activation could not be migrated."""
     forks.save(model([-1, 1, "SEAttention", [32]], activation="nn.LeakyReLU(0.1)"), old)
@@ -251,10 +329,36 @@ def test_activations_of_torch_are_kept(old: Path) -> None:
 
 def _with_yaml(path: Path, d: dict) -> None:
     """Put another YAML into a checkpoint."""
+    _changed(path, "yaml", d)
+
+
+def _changed(path: Path, name: str, value: object) -> None:
+    """Give the model of a checkpoint another attribute."""
     with forks.installed():
         saved = torch.load(path, weights_only=False)
-        saved["model"].yaml = d
+        setattr(saved["model"], name, value)
         torch.save(saved, path)
+
+
+@pytest.mark.parametrize("twice", [lambda x: [x, x], lambda x: nn.ModuleDict({"a": x, "b": x})])
+def test_what_holds_itself_twice_again_and_again_is_refused(twice, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of a few kilobytes would fill the memory."""
+    monkeypatch.setattr(stubs, "MOST", 20_000)
+    forks.save(model([-1, 1, "SEAttention", [32]]), old)
+    inner = nn.Identity()
+    for _ in range(30):
+        inner = twice(inner)
+    _changed(old, "more", inner)
+    with pytest.raises(ValueError, match=r"old\.pt: it holds more than 20000 values and layers"):
+        migrate(old)
+
+
+def test_a_pickle_that_unpacks_to_gigabytes_is_refused(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compressed file would fill the memory before anything is looked at."""
+    forks.save(model([-1, 1, "SEAttention", [32]]), old)
+    monkeypatch.setattr(foreign, "LARGEST", 10)
+    with pytest.raises(ValueError, match=r"data\.pkl, which names layers and holds no weights, has \d+ bytes"):
+        migrate(old)
 
 
 def test_other_files_are_refused(old: Path, tmp_path: Path) -> None:
@@ -277,6 +381,10 @@ def test_other_files_are_refused(old: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(old, "w") as archive:
         archive.writestr("old/data.pkl", pickle.dumps({"model": pickle.PickleBuffer}, protocol=4))
     with pytest.raises(ValueError, match="another form"):
+        migrate(old)
+    with zipfile.ZipFile(old, "w") as archive:
+        archive.writestr("old/model.json", "{}")
+    with pytest.raises(ValueError, match=r"it must hold one data\.pkl, got 0\. Give best\.pt"):
         migrate(old)
 
 

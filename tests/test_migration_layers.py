@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from yolo_attn.patches import foreign
+from yolo_attn.patches.stubs import budget
 
 from yolo_attn.migration.adapting import Different
 from yolo_attn.migration.layers import ADAPTERS, kept
@@ -63,7 +64,7 @@ def piece(tmp_path: Path):
     def read(module: nn.Module) -> foreign.Piece:
         with forks.installed():
             torch.save({"model": module}, tmp_path / "layer.pt")
-        return foreign._piece(foreign._load(tmp_path / "layer.pt")["model"])
+        return foreign._piece(foreign._load(tmp_path / "layer.pt")["model"], budget())
 
     return read
 

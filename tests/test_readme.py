@@ -30,7 +30,7 @@ BCCD = SHARED / "data" / "bccd"
 TESTS = 'pip install -e ".[test]" && pytest'
 INSTALL = "pip install -e . && "
 ELSEWHERE = {  # commands in text that no test below runs, and why
-    'pip install "yolo-attn[ray]"': "the tests are installed with it",
+    'pip install -e ".[ray]"': "the tests are installed with it",
     "pip uninstall yolo-attn": "tests/test_package.py does it",
     "pip install --target": "tests/host/test_autoload.py has such a folder",
     'pip install "ultralytics<=8.4.190"': "would change what the tests run with",
@@ -178,6 +178,18 @@ def test_python(page: str, tmp_path: Path) -> None:
     (tmp_path / "use.py").write_text("\n".join(code))
     done = subprocess.run([sys.executable, "use.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_looks_in_the_file_of_a_module(tmp_path: Path) -> None:
+    """`yolo-attn viz` imports a module's file alone: what the page says to put there would not be found, or run."""
+    (gates,) = [block for block in pages.blocks("docs/own-module.md", "python") if block.startswith("# my_gates.py")]
+    looks = pages.blocks("docs/own-module.md", "python")[-1]
+    first = "from my_gates import Gate\n"
+    assert looks.startswith(first)
+    (tmp_path / "my_gates.py").write_text(gates + looks.removeprefix(first))
+    code = "import torch, my_gates; from yolo_attn.visualization.looks import shows; print(shows(my_gates.Gate(8)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.endswith("True\n"), done.stderr
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if pages.blocks(page, "yaml")])

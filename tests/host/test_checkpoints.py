@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,6 +56,23 @@ def test_a_class_that_is_missing(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.delattr("yolo_attn.modules.se.SE")
     message = r"saved.pt needs the class yolo_attn.modules.se.SE, which is gone. Install the version of yolo_attn"
     with pytest.raises(ModuleNotFoundError, match=message):
+        YOLO(str(tmp_path / "saved.pt"))
+
+
+@pytest.mark.parametrize(
+    ("module", "do"),
+    [
+        ("ultralytics.nn.modules.block", r"if that was an edited copy, move the checkpoint: yolo-attn migrate\."),
+        ("__main__", r"Define it in this program, too"),
+    ],
+)
+def test_a_missing_class_says_what_to_do(module: str, do: str, tmp_path: Path, monkeypatch) -> None:
+    """A user would look for a version of Ultralytics, or of `__main__`, that has the class."""
+    gone = type("Gone", (torch.nn.Module,), {"__module__": module})
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[module], "Gone", gone, raising=False)
+        torch.save({"model": gone(), "train_args": {}}, tmp_path / "saved.pt")
+    with pytest.raises(ModuleNotFoundError, match=do):
         YOLO(str(tmp_path / "saved.pt"))
 
 

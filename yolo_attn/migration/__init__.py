@@ -59,6 +59,7 @@ def _yaml(path: Path, target: Path) -> Migration:
     rows, new = graph.rows(d), all_rewritten(d, str(path))
     findings = [Finding(level, i, row[2], what) for i, row in enumerate(rows) for level, what in new[i].said]
     if [result.row for result in new] == rows:
+        host.measure(d)
         return Migration(None, d, findings)
     scale = edit.first_scale(d, target)
 

@@ -17,6 +17,7 @@ from ..patches import foreign, host
 from ..patches.foreign import Foreign, Piece
 from ..registry import Spec, find
 from .layers import Different, kept
+from .likeness import differences
 from .report import Finding, Migration
 from .rewriting import Rewritten, all_rewritten, written
 
@@ -46,11 +47,18 @@ def migrated(path: Path, out: Path) -> Migration:
     try:
         model = host.build(d)
         findings += _load(model, source, tensors)
+        findings += _unlike(model, source, new)
         host.maps(model)
     except Exception as error:  # whatever a layer raises
-        raise ValueError(f"{path}: the model can't be built with this plugin: {error}") from error
-    names = source.model.values.get("names", model.names)
-    model.names = dict(enumerate(names)) if isinstance(names, list) else names
+        raise ValueError(
+            f"{path}: the model can't be built with this plugin: {error or type(error).__name__}"
+        ) from error
+    names = source.model.values.get("names")
+    names = dict(enumerate(names)) if isinstance(names, (list, tuple)) else names
+    if isinstance(names, dict) and names.keys() == model.names.keys():
+        model.names = {i: str(name) for i, name in names.items()}
+    else:
+        findings.append(Finding("lost", -1, "", f"the names of its {len(model.names)} classes: they are numbers now"))
     model.task = host.task_of(d)
     for name, value in source.model.values.items():  # the text of open-vocabulary models is no weight
         if isinstance(value, Tensor) and name != "stride":
@@ -140,6 +148,13 @@ def _load(model: Any, source: Foreign, tensors: list[Tensors]) -> list[Finding]:
             findings.append(Finding("lost", i, name, f"{_listed(bare)} of the layer here are not in the file"))
     total = len(source.model.tensors)
     return [*findings, Finding("kept", -1, "", f"{placed} of {total} tensors kept")]
+
+
+def _unlike(model: Any, source: Foreign, new: Sequence[Rewritten]) -> list[Finding]:
+    """Where layers of Ultralytics compute something else than those in the file, which a fork may have changed."""
+    triples = zip(model.model, source.layers, new, strict=True)
+    stock = [(i, layer, old) for i, (layer, old, result) in enumerate(triples) if result.spec is None]
+    return [Finding("lost", i, old.kind, what) for i, layer, old in stock for what in differences(layer, old)]
 
 
 def _shaped(tensor: Tensor, like: Tensor) -> Tensor:

@@ -65,7 +65,9 @@ SUITS: dict[str, Callable[[Any], bool]] = {  # whether a value may be meant, by 
     "phi": lambda value: value in ("T", "B", "S", "L"),
     "e_lambda": lambda value: _number(value) and 0 < value < 1,
     **dict.fromkeys(("local_weight", "attn_drop", "proj_drop"), lambda value: _number(value) and 0 <= value <= 1),
-    **dict.fromkeys(("gamma", "b", "offset_range", "expansion"), _number),
+    **dict.fromkeys(("gamma", "b"), lambda value: _number(value) and abs(value) <= 8),  # of log2 of the channels
+    **dict.fromkeys(("offset_range", "expansion"), _number),
+    "pe": lambda value: isinstance(value, str),
     **dict.fromkeys(("no_spatial", "no_off", "use_pe", "dwc_pe", "fixed_pe", "log_cpb", "group", "shortcut"), _switch),
 }
 
@@ -138,6 +140,7 @@ FORMS = {
     "ELA": Form("ELA", (("phi",), ("kernel_size", "num_groups")), then=_ela),
     "CAA": Form("CAA", (("h_kernel_size", "v_kernel_size"),)),
     "ESE": Form("ESE"),
+    "MHSA": Form("MHSA", (("num_heads",), ("-width", "-height", "num_heads"))),
     "BAM": Form("BAM", (("reduction", "dilation"),)),
     "SGE": Form("SGE", (("num_groups",),), {"num_groups": 8}),
     "ParNet": Form("ParNet"),

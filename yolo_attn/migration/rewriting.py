@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from .. import document, graph
 from ..patches import host
 from ..registry import Spec, find, get, meant, unknown
 from ..rows import assign, literal, renamed
-from .forms import DIFFERS, FORMS, Form, suits
+from .forms import DIFFERS, FORMS, SUITS, Form, suits
 from .report import grouped
 
 Said = tuple[str, str]  # level and text of a finding
@@ -58,6 +58,8 @@ def rewritten(model: graph.Model, i: int) -> Rewritten:
         values = ", ".join(map(document.flow, left))
         said.append(("doubt", f"{values} left out: what it means there isn't known, or it has no equal here"))
     named = form.then(named) if form.then else named
+    if not own and name not in FORMS and name.lower() not in map(str.lower, spec.known_as):
+        said.append(("doubt", f"{name} is taken for {spec.name} by its name alone"))
     said += [("doubt", f"the row doesn't say {what}") for key, what in form.unsaid.items() if key not in named]
     if spec.name in DIFFERS:
         said.append(("doubt", DIFFERS[spec.name]))
@@ -122,8 +124,8 @@ def _channels(
     if spec.channels != "same":
         return args[:1], args[1:], []
     first, rest = args[0], args[1:]
-    width = widths(model)[graph.sources(graph.rows(model)[i], i)[0]]
-    scaled = _scaled(model, width)
+    source = graph.sources(graph.rows(model)[i], i)[0]
+    width, scaled = widths(model)[source], _scaled(model, source)
     fits = any(way and suits(way[0], first) for way in form.arguments)
     if first != width and not (first in scaled and (first > 32 or not fits)) and (fits or first <= 64):
         return [], args, []
@@ -132,7 +134,7 @@ def _channels(
         said.append(("doubt", f"{first} is taken for the number of channels: it could also be an argument"))
     if width is not None and first != width and first not in scaled:
         said.append(("doubt", f"it says {first} channels, and its input has {width} in this YAML: the input's hold"))
-    if len(counts) > 1 and counts[1] and (rest[0] == first or rest[0] > 64):
+    if len(counts) > 1 and counts[1] and (rest[0] == first or rest[0] >= 64):
         if rest[0] != first:
             said.append(("doubt", f"it says {rest[0]} channels of its output: this module keeps those of its input"))
         rest = rest[1:]
@@ -143,8 +145,13 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def widths(model: graph.Model) -> list[int | None]:
-    """The width of each layer's output as its row, or one before it, says it, not scaled; None where none does."""
+def widths(model: graph.Model, scaled: Callable[[int], int] = int) -> list[int | None]:
+    """The width of each layer's output as its row, or one before it, says it; None where none does.
+
+    Args:
+        model: The model.
+        scaled: What a width in a row is at a scale; as it is said, by default.
+    """
     found: list[int | None] = []
     for i, row in enumerate(graph.rows(model)):
         of = [found[source] if 0 <= source < i else None for source in graph.sources(row, i)]
@@ -156,17 +163,17 @@ def widths(model: graph.Model) -> list[int | None]:
         elif name.startswith("nn.") or (spec and spec.channels == "same") or not (spec or host.is_stock(name)):
             found.append(of[0])
         else:
-            found.append(args[0] if args and _is_count(args[0]) else None)
+            found.append(scaled(args[0]) if args and _is_count(args[0]) else None)
     return found
 
 
-def _scaled(model: graph.Model, width: int | None) -> set[int]:
-    """What a width is at the scales of a model."""
-    if width is None:
-        return set()
-    scales = model.get("scales") or {}
-    factors = [(s[1], s[2]) for s in scales.values() if isinstance(s, (list, tuple)) and len(s) == 3]
-    return {math.ceil(min(width, most) * factor / 8) * 8 for factor, most in factors}
+def _scaled(model: graph.Model, layer: int) -> set[int | None]:
+    """What the width of a layer's output is at the scales of a model."""
+    scales = [s for s in (model.get("scales") or {}).values() if isinstance(s, (list, tuple)) and len(s) == 3]
+    return {
+        widths(model, lambda width, s=s: math.ceil(min(width, s[2]) * s[1] / 8) * 8)[layer]  # type: ignore[misc]
+        for s in scales
+    }
 
 
 def _named(form: Form, values: Sequence[Any]) -> tuple[dict[str, Any], list[tuple[str, Any]], list[Any]]:
@@ -191,7 +198,8 @@ def _stays(spec: Spec, form: Form, lead: list[Any], rest: list[Any], named: Mapp
         return None
     for name in names[1 : 1 + len(lead)]:
         own.pop(name, None)
-    if not all(suits(key, value) for key, value in own.items() if any(key in way for way in form.arguments)):
+    known = {key for way in form.arguments for key in way} | SUITS.keys()
+    if not all(suits(key, value) for key, value in own.items() if key in known):
         return None
     notes = [f"{key} is {value}" for key, value in form.defaults.items() if key not in own]
     if own != dict(named):
