@@ -224,11 +224,7 @@ class SparseLocalPatch(nn.Module):
             the last one's: where they start, and where each stage moves them.
         """
         tokens, points = self._tokens(x)
-        q, k, v = self._queries(x, tokens, points[-1])
-        with without_autocast(x):
-            out = attend(q, k, F.pad(at_least_float32(v), (0, 3)), scale=1.0)[..., :-3].to(v.dtype)
-        out = self.proj_out(as_layout(rearrange(out, "b n (h w) c -> b (n c) h w", h=x.shape[2]), x))
-        return out, torch.stack(points, 1)
+        return self._write_back(x, tokens, points[-1]), torch.stack(points, 1)
 
     def _tokens(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Tokens (B, K, C) of the last stage, and the points (B, K, 2) of all."""
@@ -241,6 +237,13 @@ class SparseLocalPatch(nn.Module):
             tokens = self.Transformer(patches, tokens + patches)[:, -1]
             points.append(start + length * at_least_float32(self.out_layer(tokens)).sigmoid())
         return tokens, points
+
+    def _write_back(self, x: Tensor, tokens: Tensor, points: Tensor) -> Tensor:
+        """Attention from pixels to the tokens of points."""
+        q, k, v = self._queries(x, tokens, points)
+        with without_autocast(x):
+            out = attend(q, k, F.pad(at_least_float32(v), (0, 3)), scale=1.0)[..., :-3].to(v.dtype)
+        return self.proj_out(as_layout(rearrange(out, "b n (h w) c -> b (n c) h w", h=x.shape[2]), x))
 
     def _queries(self, x: Tensor, tokens: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries of the pixels, keys and values of the tokens, for logits without a further factor.
