@@ -187,6 +187,17 @@ def test_a_reader_that_was_left_behind() -> None:
     assert "layer 4 (Conv) as it is before row 5 (SE)" in found.what and "Write 5" in found.do
 
 
+@pytest.mark.parametrize(
+    ("name", "args"), [("SE", [1024]), ("Residual", ["CBAM", 1024]), ("MS_CAM", [{"reduction": 33}]), ("SE", [32])]
+)
+def test_a_row_that_begins_with_channels(name: str, args: list) -> None:
+    """The channels of a row of an edited copy would pass for a reduction, which leaves one hidden channel."""
+    wrong = args != [32]  # as many as the row has
+    found = findings(with_row(name, *args))
+    assert [f.where.partition(" (")[0] for f in found if "is more than the 32 channels" in f.what] == ["row 5"] * wrong
+    assert all(f.level == "warning" for f in found)
+
+
 def written(folder: Path, name: str, **more: Any) -> str:
     (folder / name).write_text(yaml.safe_dump({**more, **SOUND}))
     return str(folder / name)

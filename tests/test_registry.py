@@ -55,6 +55,12 @@ def test_other_names() -> None:
             yolo_attn.get(name)
 
 
+def test_small_letters() -> None:
+    """Who writes a name in small letters would be told another row, or none."""
+    assert registry.unknown("Dattention").endswith("Write DAttention.")
+    assert registry.unknown("eca").endswith("Write ECA.")
+
+
 def test_other_names_are_not_taken() -> None:
     """The row of another module, or of one of Ultralytics' own, would be announced as this one's."""
     from ultralytics.nn import tasks

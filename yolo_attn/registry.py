@@ -280,7 +280,7 @@ def unknown(name: str, others: Collection[str] = ()) -> str:
 def meant(name: str) -> list[Spec]:
     """The modules that a name of a paper, or of a collection of modules, stands for: several where both use it."""
     word = name.removeprefix("yolo_attn.")
-    known = [spec for spec in specs() if word.lower() in map(str.lower, spec.known_as)]
+    known = [spec for spec in specs() if word.lower() in map(str.lower, (spec.name, *spec.known_as))]
     return known or [spec for spec in specs() if _bare(word) in map(_bare, (spec.name, *spec.known_as))]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 from .. import graph
 from ..patches import host
+from ..registry import find
+from ..rows import renamed
 from .finding import Finding, error, ok, row, warning
 from .subject import Subject
 
@@ -66,6 +69,19 @@ def dead(subject: Subject) -> list[int]:
     return [i for i in range(len(listed)) if i not in used]
 
 
+def _ratios(listed: Sequence[Sequence[Any]]) -> dict[int, int]:
+    """Rows of registered modules that give a reduction, and this ratio."""
+    found: dict[int, int] = {}
+    for i, (_, _, name, arguments) in enumerate(listed):
+        wraps = (spec := find(name)) is not None and spec.channels == "wrap" and arguments
+        name, arguments = (arguments[0], arguments[1:]) if wraps else (name, arguments)
+        if (spec := find(name)) is not None and "reduction" in spec.parameters:
+            (ratio,) = renamed(arguments, host.row_parameters(spec.name), ["reduction"]) or [None]
+            if isinstance(ratio, int):
+                found[i] = ratio
+    return found
+
+
 def _unmixed(subject: Subject) -> dict[int, list[int]]:
     """Rows that read outputs of Concats by their numbers, and these numbers."""
     found: dict[int, list[int]] = {}
@@ -94,6 +110,14 @@ def maps(subject: Subject) -> Iterator[Finding]:
                 f"it reads layer {source} ({names[source]}) as it is before {row(i, names)}",
                 f"Write {i} in its `from` if it is to see what {names[i]} makes of it.",
                 row(reader, names),
+            )
+    for i, ratio in _ratios(listed).items():
+        source = graph.sources(listed[i], i)[0]
+        if (read := found[source]) and ratio > read.channels:
+            yield warning(
+                f"its reduction of {ratio} is more than the {read.channels} channels of its input",
+                "Rows of edited copies begin with the number of channels, those here don't: leave it out.",
+                row(i, names),
             )
     strides = [read.stride for source in graph.sources(listed[-1], subject.head) if (read := found[source])]
     if any(2 * a != b for a, b in pairwise(strides)):
