@@ -8,7 +8,6 @@ layers that they belong to. Whatever names a function that no model needs is ref
 from __future__ import annotations
 
 import _compat_pickle
-import os
 import pickletools
 import sys
 import zipfile
@@ -22,6 +21,7 @@ import torch
 import ultralytics
 from torch import Tensor
 
+from ..files import whole
 from .host import Model
 from .stubs import MISSING, Stub, budget, mapping, plain
 
@@ -179,13 +179,9 @@ def save(model: Model, source: Foreign, out: Path) -> None:
         "license": "AGPL-3.0 (https://ultralytics.com/license)",
         "docs": "https://docs.ultralytics.com",
     }
-    temporary = out.with_name(f".{out.stem}.{os.getpid()}.pt")
-    try:
+    with whole(out) as temporary:
         temporary.touch()  # PyTorch's error of a folder that can't be written in doesn't name it
         torch.save(checkpoint, temporary)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from ultralytics.nn import tasks
 from ultralytics.utils import LOGGER
 
+from ..files import whole
 from ..transfer import Layer, align, first_difference
 from . import host
 from ._wrap import wrap
@@ -142,12 +142,8 @@ def save(d: Mapping[str, Any], weights: str, out: Path) -> None:
             setattr(model, name, value)
     yolo.model = model
     yolo.ckpt = {"epoch": -1, "ema": None, "optimizer": None, "train_args": yolo.ckpt.get("train_args", {})}
-    temporary = out.with_name(f".{out.stem}.{os.getpid()}.pt")
-    try:
+    with whole(out) as temporary:
         yolo.save(str(temporary))
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def placed(model: Model, source: Model) -> int:

@@ -7,7 +7,6 @@ Where a comment behind a row begins with the row's number, the number follows th
 from __future__ import annotations
 
 import copy
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import yaml
 from ruamel.yaml import YAML
 
+from .files import replace_bytes
 from .graph import Model, rows
 
 PARTS = ("backbone", "head")
@@ -144,12 +144,7 @@ def write(path: str | Path, text: str) -> None:
     """
     path = Path(path)
     refuse_existing(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(text.encode("utf-8"))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_bytes(path, text.encode("utf-8"))
 
 
 def refuse_existing(path: Path) -> None:

@@ -18,7 +18,7 @@ from ..patches.foreign import Foreign, Piece
 from ..registry import Spec, find
 from .layers import Different, kept
 from .likeness import differences
-from .report import Finding, Migration
+from .report import Finding, Migration, shortened
 from .rewriting import Rewritten, all_rewritten, written
 
 LISTED = 4  # names of tensors in a message
@@ -164,8 +164,8 @@ def _shaped(tensor: Tensor, like: Tensor) -> Tensor:
 
 def _listed(names: Sequence[str]) -> str:
     """Names of tensors as text: 2 tensors (conv.weight, conv.bias)."""
-    shown = ", ".join([*names[:LISTED], *(["..."] if len(names) > LISTED else [])])
-    return f"{len(names)} tensor{'s' * (len(names) != 1)}{f' ({shown})' if names else ''}"
+    shown = f" ({shortened(names, LISTED)})" if names else ""
+    return f"{len(names)} tensor{'s' * (len(names) != 1)}{shown}"
 
 
 def _as_it_is(d: graph.Model, source: Foreign) -> list[Finding]:

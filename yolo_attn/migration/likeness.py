@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from ..patches.foreign import Piece
+from .report import shortened
 
 IDLE = {"inplace", "momentum", "training"}  # attributes of layers of torch.nn that change nothing of a prediction
 TELLING = {"add", "d"}  # attributes of Ultralytics' own layers that do: of a Bottleneck, of a Concat
@@ -46,5 +47,5 @@ def _inside(piece: Piece, begin: str = "") -> Iterator[tuple[str, Piece]]:
 
 def _listed(names: list[str]) -> str:
     """Names of layers in front of a message: `cv1.act, cv2.act, ...: `; none of the layer itself."""
-    shown = ", ".join([*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])])
+    shown = shortened(names, SHOWN)
     return f"{shown}: " if shown else ""

@@ -55,6 +55,11 @@ def grouped(rows: Sequence[int]) -> str:
     return f"rows {', '.join(map(str, rows[:-1]))} and {rows[-1]}"
 
 
+def shortened(names: Sequence[str], most: int) -> str:
+    """The first names as text, with an ellipsis for more."""
+    return ", ".join([*names[:most], *(["..."] if len(names) > most else [])])
+
+
 def text(migration: Migration) -> str:
     """A migration as lines for a terminal: what holds for several rows is said once."""
     said: dict[tuple[str, str, str], list[int]] = {}
