@@ -38,6 +38,7 @@ ELSEWHERE = {  # commands in text that no test below runs, and why
     "YOLO_ATTN_WRITE=1 pytest -m slow tests/test_versions.py": "takes an hour, and writes a page",
     "python -X importtime": "tests/host/test_autoload.py does it",
     "pytest tests/contract -k Gate": "the contract runs with all modules, and the package has no Gate",
+    "yolo-attn bench device=cpu write=docs/bench.md": "test_benchmarks runs it, with small images",
     "yolo-attn bench device=0 dtype=bfloat16 write=docs/bench-gpu.md": "needs a GPU",
     "python -m tests.contract.exports": "measures for minutes, and writes a page",
     "python -m tests.contract.test_state": "writes a file of the tests",
@@ -163,6 +164,20 @@ def test_command(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     if command.startswith("yolo train") and "pretrained=" in command:
         line = re.search(r"^Transferred 355/355 tensors from yolov8n.pt; (.*)$", PAGES["README.md"], re.MULTILINE)
         assert line[1] in done.stdout
+
+
+@pytest.mark.slow
+def test_benchmarks(tmp_path: Path) -> None:
+    """docs/bench.md could not be written anew by the command that it names."""
+    command = re.match(r"# Benchmarks\n\n`(.*)`", PAGES["docs/bench.md"])[1]
+    (tmp_path / "docs").mkdir()
+    words = shlex.split(command.removeprefix("yolo-attn "))
+    argv = [sys.executable, "-m", "yolo_attn", *words, "imgsz=64", "seconds=0.01"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "docs" / "bench.md").read_text(encoding="utf-8")
+    for measured in (*NAMES, "yolov8n-dattn.yaml", "`from ultralytics import YOLO` takes"):
+        assert measured in written
 
 
 def test_nothing_is_left_out() -> None:
