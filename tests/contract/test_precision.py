@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
+from yolo_attn.inspection.precision import without_onednn
+
 from ..conftest import HALF_PRECISION, TOLERANCE
 from ..tiny import as_clip, build, each_module, inputs
+
+
+@pytest.fixture(autouse=True)
+def every_convolution_ends() -> Iterator[None]:
+    with without_onednn():
+        yield
 
 
 @each_module

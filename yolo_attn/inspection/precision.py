@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +45,24 @@ class Kind:
     model: nn.Module
 
     def block(self, device: torch.device) -> AbstractContextManager[Any]:
-        return torch.autocast(device.type, self.dtype) if self.autocast else nullcontext()
+        return torch.autocast(device.type, self.dtype) if self.autocast else without_onednn()
 
     def cast(self, value: Any) -> Any:
         """Images or the inputs of a row as this kind takes them."""
         change = lambda t: t.to(self.dtype) if isinstance(t, Tensor) and t.is_floating_point() else t  # noqa: E731
         return value if self.autocast else tree_map(change, value)
+
+
+@contextmanager
+def without_onednn() -> Iterator[None]:
+    """Convolutions by PyTorch's own code: some of oneDNN's in float16 never end, depthwise ones of few channels and
+    kernels of 15 columns or more, on CPUs with AVX512-FP16."""
+    backend = torch.backends.mkldnn
+    before, backend.enabled = backend.enabled, False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        backend.enabled = before
 
 
 def half(subject: Subject) -> Iterator[Finding]:
