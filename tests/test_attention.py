@@ -45,6 +45,31 @@ def test_same_numbers(pe: str, logits: int, monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(learn(module, x), whole, **TOLERANCE[torch.float64])
 
 
+@pytest.mark.parametrize("widths", [(8, 8), (4, 11), (24, 40)], ids=str)
+@pytest.mark.parametrize("size", [0.1, 3.0, 20.0])
+def test_without_the_largest_logit(size: float, widths: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks would be put together wrongly, or exp overflow or vanish where logits are large; 50 queries are no whole
+    number of blocks."""
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, n, d) for n, d in ((50, widths[0]), (40, widths[0]), (40, widths[1])))
+    q, k = size * q, torch.where(torch.arange(40)[:, None] == 7, -k, k)
+    want = torch.softmax(q.double() @ k.double().transpose(2, 3) / widths[0] ** 0.5, -1) @ v.double()
+    monkeypatch.setattr(_attention, "LOGITS", 7 * 40)
+    searched = []
+    monkeypatch.setattr(_attention, "_of_small_logits", tracked(_attention._of_small_logits, searched))
+    got = _attention.attend(q, k, v)
+    torch.testing.assert_close(got.double(), want, **TOLERANCE[torch.float32])
+    assert bool(searched) == (size < 20)
+
+
+def tracked(function: Callable, calls: list) -> Callable:
+    def call(*args: Tensor) -> Tensor:
+        calls.append(args)
+        return function(*args)
+
+    return call
+
+
 @pytest.mark.parametrize("pe", ["dwc", *BIASES])
 def test_dropout(pe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The backward would draw other weights to drop than the forward, and gradients belong to another function."""
@@ -148,7 +173,8 @@ def test_no_tensor_of_all_pairs(pe: str, learns: bool) -> None:
     with Largest() as seen:
         call(*((module, torch.randn(1, 32, 40, 40)) if learns else (torch.randn(1, 32, 40, 40),)))
     hidden = 32 if pe == "log_cpb" else 4
-    assert seen.most <= 4 * hidden * 40 * 1600 < 4 * hidden * 1600**2 / 8
+    some = 4 * max(hidden * 40 * 1600, _attention.LOGITS)
+    assert seen.most <= some < 4 * hidden * 1600**2 / 4
 
 
 @pytest.mark.parametrize("pe", BIASES)

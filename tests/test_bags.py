@@ -15,21 +15,28 @@ from yolo_attn.modules._sampling import Sampler
 
 from .conftest import TOLERANCE
 
-SHAPES = {"one pixel": (1, 1, 9), "more points than pixels": (1, 2, 40), "one point": (3, 4, 1), "some": (5, 3, 4)}
+SHAPES = {  # height, width, points, and channels of a group
+    "one pixel": (1, 1, 9, 2),
+    "more points than pixels": (1, 2, 40, 2),
+    "one point": (3, 4, 1, 2),
+    "some": (5, 3, 4, 2),
+    "many channels": (4, 3, 1, 6),
+}
 
 
-def example(height: int, width: int, points: int) -> list[Tensor]:
+def example(height: int, width: int, points: int, channels: int) -> list[Tensor]:
     """Maps of 2 groups of channels, points in and around them, weights and vectors."""
     torch.manual_seed(0)
+    n = 2 * channels
     x, *weights, vectors = (
-        torch.randn(shape, dtype=torch.float64) for shape in ((2, 4, height, width), (2, 3, 2, points), (2, 3, 4))
+        torch.randn(shape, dtype=torch.float64) for shape in ((2, n, height, width), (2, 3, 2, points), (2, 3, n))
     )
     y, x_ = (torch.rand(2, 3, 2, points, dtype=torch.float64) * (n + 5) - 3 for n in (height, width))
     return [t.requires_grad_() for t in (x, y, x_, *weights, vectors)]
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_gradients(shape: tuple[int, int, int]) -> None:
+def test_gradients(shape: tuple[int, ...]) -> None:
     """Gradients would not be those of the sums or products, above all at the border and outside the map."""
     x, y, x_, weight, vectors = example(*shape)
     assert torch.autograd.gradcheck(lambda x, *rest: Sums.apply(framed(x), *rest), (x, y, x_, weight))
@@ -38,7 +45,7 @@ def test_gradients(shape: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_equals_single_samples(shape: tuple[int, int, int]) -> None:
+def test_equals_single_samples(shape: tuple[int, ...]) -> None:
     """A CPU would compute something else than a GPU or an exported graph."""
     x, y, x_, weight, vectors = example(*shape)
     for each in (weight, None):

@@ -127,8 +127,8 @@ def test_ms_deform_attn(build: type, size: tuple[int, int]) -> None:
         found = looks(module, x, query)
         result = seen(attention.output_proj, module, x)[0, -1]
         total = torch.zeros(8)
-        for points, each in zip(found, attention.project(x), strict=True):
-            value = F.conv2d(each, attention.value_proj.weight[:, :, None, None], attention.value_proj.bias)
+        for points, project, each in zip(found, attention.proj, x, strict=True):
+            value = F.conv2d(project(each), attention.value_proj.weight[:, :, None, None], attention.value_proj.bias)
             total += sampled(value, points.xy) @ points.weight
     assert torch.allclose(total, result, **CLOSE)
     assert sum(points.weight.sum() for points in found).item() == pytest.approx(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -14,6 +15,7 @@ from ._sampling import at_least_float32, without_autocast
 
 NARROW = 16  # channels of a head, from which on the CPU's kernel is at full speed: with 8 it takes 1.3 times as long
 LOGITS = 2**18  # that a block has at most, over images and heads, unless one row has more: 1 MiB, what a cache holds
+SMALL = 60.0  # logits up to which exp neither overflows nor loses precision in float32, summed over all keys
 DROPPED = 2**20  # the same where dropout is all that asks for blocks: few large ones take less time
 
 
@@ -40,20 +42,64 @@ def attend(
         Result (B, heads, Q, e).
     """
     d, e = q.shape[-1], v.shape[-1]
-    if bias is not None and _without_kernel(q, bias):
-        logits = (q * (d**-0.5 if scale is None else scale)) @ k.transpose(-2, -1)
-        weights = F.dropout(logits.add_(bias).softmax(-1), dropout_p)
-        if e >= NARROW:
-            return weights @ v
-        return (v.transpose(-2, -1) @ weights.transpose(-2, -1)).transpose(-2, -1)  # long rows: twice as fast
-    if bias is None and dropout_p and q.is_cpu and step_by_step():
-        return _dropped(q, k, v, dropout_p, scale)
-    if (d == e and d >= NARROW) or not q.is_cpu or not step_by_step():
-        return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)
     scale = d**-0.5 if scale is None else scale
+    if not (q.is_cpu and step_by_step()):
+        return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)
+    pairs = q.shape[2] * k.shape[2]
+    if _without_kernel(q, v, bias, pairs):
+        return _all_pairs(q, k, v, bias, dropout_p, scale)
+    if bias is None and dropout_p:
+        return _dropped(q, k, v, dropout_p, scale)
+    if d == e and d >= NARROW:
+        return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)
+    if bias is None and pairs >= LOGITS and _is_plain(q, k, v) and _are_small(scaled := q * scale, k):
+        return _of_small_logits(scaled, k, v)
     width = max(d, e, NARROW)  # the CPU's kernel takes one width for all: without it there is a matrix of all pairs
     q, k, v = (each if each.shape[-1] == width else F.pad(each, (0, width - each.shape[-1])) for each in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)[..., :e]
+
+
+def _without_kernel(q: Tensor, v: Tensor, bias: Tensor | None, pairs: int) -> bool:
+    """Whether PyTorch has no fused kernel, or a slow one, and there is room for all pairs of queries and keys."""
+    if q.dtype not in (torch.float32, torch.float64):
+        return False  # logits might overflow
+    if bias is not None:  # what PyTorch does where this learns looks for rows that are masked as a whole, too
+        return torch.is_grad_enabled() and bias.requires_grad
+    return pairs <= LOGITS and q.shape[-1] < v.shape[-1]  # a kernel takes one width for both
+
+
+def _all_pairs(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout_p: float, scale: float) -> Tensor:
+    """Attention with all its weights in memory, for which there is room in a cache."""
+    logits = (q * scale) @ k.transpose(-2, -1)
+    weights = F.dropout((logits if bias is None else logits.add_(bias)).softmax(-1), dropout_p)
+    if v.shape[-1] >= NARROW:
+        return weights @ v
+    return (v.transpose(-2, -1) @ weights.transpose(-2, -1)).transpose(-2, -1)  # long rows: twice as fast
+
+
+def _is_plain(*tensors: Tensor) -> bool:
+    """Whether numbers are there to look at, and nobody learns from the result."""
+    learns = torch.is_grad_enabled() and any(each.requires_grad for each in tensors)
+    return not learns and all(type(x) is Tensor and x.dtype is torch.float32 and x.numel() > 0 for x in tensors)
+
+
+def _are_small(q: Tensor, k: Tensor) -> bool:
+    """Whether no logit can be large, by the lengths of queries and keys."""
+    return bool(math.prod(each.square().sum(-1).amax() for each in (q, k)) <= SMALL**2)
+
+
+def _of_small_logits(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention without the search for the largest logit, which only keeps exp from overflowing; on a CPU, a few
+    queries at a time. Its fused kernel is slow for narrow heads, and takes one width for keys and values."""
+    k, v = k.transpose(2, 3), F.pad(v.transpose(2, 3), (0, 0, 0, 1), value=1.0)  # ones, for the sums of weights
+    out, length = v.new_empty(*v.shape[:3], q.shape[2]), max(LOGITS // k.shape[3], 1)
+    logits = q.new_empty(min(length, q.shape[2]), k.shape[3])
+    by_head = (each.flatten(0, 1).contiguous() for each in (q, k, v))
+    for each, keys, values, sums in zip(*by_head, out.flatten(0, 1), strict=True):
+        for queries, some in zip(each.split(length), sums.split(length, 1), strict=True):
+            weights = torch.mm(queries, keys, out=logits[: len(queries)]).exp_()
+            torch.mm(values, weights.t(), out=some)
+    return (out[:, :, :-1] / out[:, :, -1:]).transpose(2, 3)
 
 
 def _dropped(q: Tensor, k: Tensor, v: Tensor, dropout_p: float, scale: float | None) -> Tensor:
@@ -66,13 +112,6 @@ def _dropped(q: Tensor, k: Tensor, v: Tensor, dropout_p: float, scale: float | N
     if n >= q.shape[2]:
         return some(q, k, v)
     return in_blocks(some, [(q, 2, n)], (k, v), random=True)
-
-
-def _without_kernel(q: Tensor, bias: Tensor) -> bool:
-    """Whether PyTorch has no fused kernel; what it does then looks for rows that are masked as a whole, too."""
-    if not step_by_step() or not torch.is_grad_enabled():
-        return False
-    return q.is_cpu and q.dtype in (torch.float32, torch.float64) and bias.requires_grad
 
 
 def pooled(x: Tensor, logits: Tensor) -> Tensor:

@@ -110,10 +110,16 @@ def _factors(below: Tensor, right: Tensor, weight: Tensor | None) -> tuple[Tenso
 
 def _sums(pixels: Tensor, corner: Tensor, below: Tensor, right: Tensor, weight: Tensor | None) -> Tensor:
     batch, places, groups, points = corner.shape
-    factors = torch.stack(_factors(below, right, weight), -1).reshape(-1, 4 * points)
-    rows = torch.stack([corner + step for step in _steps(pixels, groups)], -1).reshape(-1, 4 * points)
-    sums = F.embedding_bag(rows, _rows(pixels, groups), mode="sum", per_sample_weights=factors)
-    return sums.view(batch, places, -1)
+    table, steps, factors = _rows(pixels, groups), _steps(pixels, groups), [*_factors(below, right, weight)]
+    bags = (-1, points)
+    if 4 * points < table.shape[1]:  # less memory to go through than results for each of the four pixels
+        corner, bags = torch.stack([corner + step for step in steps], -1), (-1, 4 * points)
+        steps, factors = [0], [torch.stack(factors, -1)]
+    total = pixels.new_zeros(())
+    for step, each in zip(steps, factors, strict=True):
+        sums = F.embedding_bag(corner.view(bags), table[step:], mode="sum", per_sample_weights=each.reshape(bags))
+        total = sums.add_(total)
+    return total.view(batch, places, -1)
 
 
 def _products(

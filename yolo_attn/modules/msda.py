@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..registry import register
 from ._checks import heads, number, positive
+from ._export import step_by_step
 from ._layout import as_layout
 from ._sampling import Sampler, at_least_float32, centres
 
@@ -129,26 +131,40 @@ class MSDeformAttn(nn.Module):
             self.sampling_offsets.bias.copy_(bias.flatten())
 
     def forward(self, x: Tensor | Sequence[Tensor], *others: Tensor) -> Tensor:
-        maps = self.project(x, *others)
-        return as_layout(rearrange(self.attend_maps(maps), "b (h w) c -> b c h w", h=maps[0].shape[2]), maps[0])
+        first, others = self.split(x, *others)
+        return as_layout(rearrange(self.attend_maps(first, others), "b (h w) c -> b c h w", h=first.shape[2]), first)
 
-    def project(self, x: Tensor | Sequence[Tensor], *others: Tensor) -> list[Tensor]:
-        """The inputs of a forward as L maps of C channels."""
-        maps = [x, *others] if isinstance(x, Tensor) else list(x)
+    def split(self, x: Tensor | Sequence[Tensor], *others: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Of the inputs of a forward, the map of the queries, with C channels, and the others as they are."""
+        maps = (x, *others) if isinstance(x, Tensor) else tuple(x)
         widths = [m.shape[1] for m in maps]
         if widths != self.in_channels:
             raise ValueError(
                 f"{type(self).__name__}: inputs must have {self.in_channels} channels, got {widths}. "
                 "Give in_channels, one width for each input."
             )
-        return [proj(m) for proj, m in zip(self.proj, maps, strict=True)]
+        return self.proj[0](maps[0]), maps[1:]
 
-    def attend_maps(self, maps: Sequence[Tensor]) -> Tensor:
-        """Result (B, H_1 W_1, C) for the pixels of the first of L maps (B, C, H_l, W_l), at the pixels' centres."""
-        first = maps[0]
+    def attend_maps(self, first: Tensor, others: Sequence[Tensor]) -> Tensor:
+        """Result (B, H_1 W_1, C) for the pixels of a map (B, C, H_1, W_1), at their centres.
+
+        Args:
+            first: The map of the queries, projected.
+            others: The other inputs (B, C_l, H_l, W_l).
+        """
         where = centres(at_least_float32(first), *first.shape[2:]).reshape(1, -1, 1, 2)
-        values = [self.value_proj(flatten(m)) for m in maps]
-        return self._attend(flatten(first), where, values, [m.shape[2:] for m in maps])
+        projected = (self._value(proj, m) for proj, m in zip([*self.proj][1:], others, strict=True))
+        values = [self.value_proj(flatten(first)), *projected]
+        return self._attend(flatten(first), where, values, [m.shape[2:] for m in (first, *others)])
+
+    def _value(self, proj: nn.Module, x: Tensor) -> Tensor:
+        """The value (B, H W, C) of an input (B, C_l, H, W)."""
+        many = step_by_step() and x.shape[2] * x.shape[3] > x.shape[1]
+        if not many or not isinstance(proj, nn.Conv2d):
+            return self.value_proj(flatten(proj(x)))
+        # of many pixels two layers in a row cost more than a product of their weights and one layer
+        weight = self.value_proj.weight @ proj.weight.flatten(1)
+        return F.linear(flatten(x), weight, self.value_proj(proj.bias))
 
     def attend(
         self,
@@ -202,7 +218,8 @@ class MSDeformAttn(nn.Module):
             l=len(shapes),
             xy=2,
         )
-        weights = rearrange(self.attention_weights(query), "b q (n lp) -> b q n lp", n=self.num_heads).softmax(-1)
+        logits = rearrange(self.attention_weights(query), "b q (n lp) -> b n lp q", n=self.num_heads)
+        weights = logits.softmax(2)  # along rows of so few numbers a CPU takes five times as long
         reference = reference_points[:, :, None, :, None]  # B N 1 L 1 2|4
         if reference.shape[-1] not in (2, 4):
             raise ValueError(
@@ -217,7 +234,7 @@ class MSDeformAttn(nn.Module):
                 width, height = (n * side / (2 * self.num_points) for n, side in zip((w, h), box, strict=True))
                 dx, dy = dx * width, dy * height
             points.append((x * w - 0.5 + dx, y * h - 0.5 + dy))
-        return points, rearrange(weights, "b q n (l p) -> l b q n p", l=len(shapes)).unbind(0)
+        return points, rearrange(weights, "b n (l p) q -> l b q n p", l=len(shapes)).contiguous().unbind(0)
 
 
 @register(
@@ -273,11 +290,11 @@ class DeformableTransformerEncoderLayer(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, x: Tensor | Sequence[Tensor], *others: Tensor) -> Tensor:
-        maps = self.self_attn.project(x, *others)
-        y = self.norm1(flatten(maps[0]) + self.dropout1(self.self_attn.attend_maps(maps)))
+        first, others = self.self_attn.split(x, *others)
+        y = self.norm1(flatten(first) + self.dropout1(self.self_attn.attend_maps(first, others)))
         hidden = self.dropout2(self.activation(self.linear1(y)))
         y = self.norm2(y + self.dropout3(self.linear2(hidden)))
-        return as_layout(rearrange(y, "b (h w) c -> b c h w", h=maps[0].shape[2]), maps[0])
+        return as_layout(rearrange(y, "b (h w) c -> b c h w", h=first.shape[2]), first)
 
 
 def flatten(x: Tensor) -> Tensor:

@@ -56,11 +56,11 @@ def _total(q: Tensor, k: Tensor, queries: Tensor | None, size: Sequence[int], bi
 @looks.register
 def _(module: MSDeformAttn, x: Sequence[Tensor], queries: Tensor | None = None) -> list[Look]:
     """Every query has points of its own in every map."""
-    maps = module.project(x)
-    where = centres(at_least_float32(maps[0]), *maps[0].shape[2:])
+    first, others = module.split(x)
+    where = centres(at_least_float32(first), *first.shape[2:])
     index = slice(None) if queries is None else queries[:, 0] * where.shape[1] + queries[:, 1]
-    shapes = [each.shape[2:] for each in maps]
-    points, weights = module.points(flatten(maps[0])[:, index], where.flatten(0, 1)[None, index, None], shapes)
+    shapes = [each.shape[2:] for each in (first, *others)]
+    points, weights = module.points(flatten(first)[:, index], where.flatten(0, 1)[None, index, None], shapes)
     count = weights[0].shape[1] * weights[0].shape[2]
     return [
         Points(torch.stack([(px + 0.5) / w, (py + 0.5) / h], -1).flatten(0, 3), weight.flatten() / count)
