@@ -66,7 +66,7 @@ def test_gradient_right_on_a_pixel() -> None:
     """With neighbours by floor and ceil, which are one there, a point that starts on a pixel would never move."""
     x = torch.tensor([[[[0.0, 1, 3], [10, 14, 19]]]])
     points = torch.tensor([[[[0.0, 1.0]]]], requires_grad=True)
-    sample_pixels(x, points).backward()
+    sample_pixels(x, *points.unbind(-1)).backward()
     assert points.grad[..., 0].item() == pytest.approx(13, rel=1e-4)
     assert 1 <= points.grad[..., 1].item() <= 2  # the slope on either side
     offset = torch.zeros(1, 2, 2, 3, requires_grad=True)

@@ -22,13 +22,13 @@ def test_samples(size: tuple[int, int]) -> None:
         torch.stack([torch.stack([bilinear(image, *p) for p in row]) for row in points])
         for image, points in zip(x, pixels, strict=True)
     ]).permute(0, 3, 1, 2)  # fmt: skip
-    torch.testing.assert_close(sample_pixels(x, pixels), want, **TOLERANCE[torch.float64])
+    torch.testing.assert_close(sample_pixels(x, *pixels.unbind(-1)), want, **TOLERANCE[torch.float64])
     edges = (2 * pixels + 1) / torch.tensor(size) - 1
-    torch.testing.assert_close(sample(x, edges, align_corners=False), want, **TOLERANCE[torch.float64])
+    torch.testing.assert_close(sample(x, *edges.unbind(-1), align_corners=False), want, **TOLERANCE[torch.float64])
     if min(size) > 1:
         centres = pixels / (torch.tensor(size) - 1) * 2 - 1
-        torch.testing.assert_close(sample(x, centres), want, **TOLERANCE[torch.float64])
-    half = sample_pixels(x.half(), pixels.half())
+        torch.testing.assert_close(sample(x, *centres.unbind(-1)), want, **TOLERANCE[torch.float64])
+    half = sample_pixels(x.half(), *pixels.half().unbind(-1))
     assert half.dtype == torch.float16
 
 

@@ -24,7 +24,7 @@ def map_coordinates(maps: Tensor, coordinates: Tensor) -> Tensor:
     """Maps (B, H, W) at pixels (B, N, 2), those outside moved to the border."""
     last = torch.tensor(maps.shape[1:]) - 1
     inside = torch.minimum(coordinates.clamp(min=0), last.to(coordinates.dtype))
-    return sample_pixels(maps[:, None], inside[:, None])[:, 0, 0]
+    return sample_pixels(maps[:, None], *inside[:, None].unbind(-1))[:, 0, 0]
 
 
 def map_offsets(maps: Tensor, offsets: Tensor) -> Tensor:

@@ -49,7 +49,8 @@ def interpolate(x: Tensor, points: Tensor) -> Tensor:
     """
     inside = torch.where((points >= 0) & (points < 1), points, points.detach().clamp(0, 1))  # flat from the border on
     if not in_bags(x):
-        return sample(x, 2 * inside.flip(-1)[:, None] - 1)[:, :, 0].transpose(1, 2)
+        at_x, at_y = (2 * inside[:, None] - 1).unbind(-1)
+        return sample(x, at_y, at_x)[:, :, 0].transpose(1, 2)
     at_x, at_y = at_least_float32(inside)[:, :, None, None].unbind(-1)
     return Sampler(x)(at_y * (x.shape[2] - 1), at_x * (x.shape[3] - 1)).to(x.dtype)
 

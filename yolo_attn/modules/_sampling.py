@@ -47,12 +47,12 @@ def centres(like: Tensor, h: int, w: int) -> Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 
 
-def sample(x: Tensor, points: Tensor, align_corners: bool = True) -> Tensor:
+def sample(x: Tensor, y: Tensor, x_: Tensor, *, align_corners: bool = True) -> Tensor:
     """Sample maps bilinearly at points, in float32 at least; outside the map is zero.
 
     Args:
         x: Maps (B, C, H, W).
-        points: Positions (B, h, w, 2) as (y, x), -1 to 1 from one end of the map to the other.
+        y, x_: Positions (B, h, w), -1 to 1 from one end of the map to the other.
         align_corners: Whether the ends are the centres of the first and last pixel, or the map's edges. With centres,
             on an axis of one pixel every position is that pixel.
 
@@ -60,29 +60,29 @@ def sample(x: Tensor, points: Tensor, align_corners: bool = True) -> Tensor:
         Samples (B, C, h, w) in the type of x.
     """
     wide = at_least_float32(x)
-    points = points.to(wide.dtype)
+    y, x_ = y.to(wide.dtype), x_.to(wide.dtype)
     if gathers(x):
         y, x_ = (
             (p + 1) * (n - 1) / 2 if align_corners else ((p + 1) * n - 1) / 2
-            for p, n in zip(points.unbind(-1), x.shape[2:], strict=True)
+            for p, n in zip((y, x_), x.shape[2:], strict=True)
         )
         return gather(wide, y, x_).to(x.dtype)
-    return F.grid_sample(wide, points.flip(-1), padding_mode="zeros", align_corners=align_corners).to(x.dtype)
+    points = torch.stack([x_, y], -1)
+    return F.grid_sample(wide, points, padding_mode="zeros", align_corners=align_corners).to(x.dtype)
 
 
-def sample_pixels(x: Tensor, points: Tensor) -> Tensor:
+def sample_pixels(x: Tensor, y: Tensor, x_: Tensor) -> Tensor:
     """Sample maps as `sample` does, at points in pixels.
 
     Args:
         x: Maps (B, C, H, W).
-        points: Positions (B, h, w, 2) as (y, x) in pixels: 0 is the centre of the first one.
+        y, x_: Positions (B, h, w) in pixels: 0 is the centre of the first one.
 
     Returns:
         Samples (B, C, h, w) in the type of x.
     """
-    y, x_ = at_least_float32(points).unbind(-1)
-    h, w = x.shape[2:]
-    return sample(x, torch.stack([(2 * y + 1) / h - 1, (2 * x_ + 1) / w - 1], -1), align_corners=False)
+    y, x_ = ((2 * at_least_float32(p) + 1) / n - 1 for p, n in zip((y, x_), x.shape[2:], strict=True))
+    return sample(x, y, x_, align_corners=False)
 
 
 class Sampler:
@@ -112,7 +112,7 @@ class Sampler:
         if self.pixels is not None:
             return Sums.apply(self.pixels, y, x, weight)
         maps = rearrange(self.x, "b (g c) h w -> (b g) c h w", g=y.shape[2])
-        samples = sample_pixels(maps, rearrange([y, x], "yx b n g p -> (b g) n p yx"))
+        samples = sample_pixels(maps, *(rearrange(p, "b n g p -> (b g) n p") for p in (y, x)))
         if weight is not None:
             samples = samples * rearrange(weight, "b n g p -> (b g) 1 n p")
         return rearrange(samples.sum(-1), "(b g) c n -> b n (g c)", g=y.shape[2])
@@ -142,7 +142,7 @@ def sample_windows(
         Samples (B, C, K, h, w) in the type of x.
     """
     y, x_ = window_points(offset, kernel_size, stride, padding, dilation)
-    return sample_pixels(x, torch.stack([y, x_], -1).flatten(1, 2)).unflatten(2, y.shape[1:3])
+    return sample_pixels(x, y.flatten(1, 2), x_.flatten(1, 2)).unflatten(2, y.shape[1:3])
 
 
 def window_points(

@@ -197,7 +197,7 @@ class DAttention(nn.Module):
             return keys, reference.clamp(-1, 1) if self.offset_range < 0 else reference, reference
         pos, reference = self._points(q)
         x_by_group = rearrange(x, "b (g c) h w -> (b g) c h w", g=self.num_groups)
-        keys = rearrange(sample(x_by_group, pos), "(b g) c h w -> b (g c) h w", g=self.num_groups)
+        keys = rearrange(sample(x_by_group, *pos.unbind(-1)), "(b g) c h w -> b (g c) h w", g=self.num_groups)
         return keys, pos, reference
 
     def _attention(self, query: Tensor, key: Tensor, value: Tensor, pos: Tensor) -> Tensor:
@@ -259,9 +259,9 @@ class DAttention(nn.Module):
 
         def bias(far_y: Tensor, far_x: Tensor, tables: Tensor) -> Tensor:
             y, x = torch.broadcast_tensors(far_y[:, :, None], far_x[:, None])
-            return sample(tables, torch.stack([y, x], -1).flatten(1, 2) * 0.5)
+            return sample(tables, y.flatten(1, 2), x.flatten(1, 2))
 
-        return far_y, bias, (far_x, tables)
+        return far_y / 2, bias, (far_x / 2, tables)  # the table is twice as wide as the map
 
     def _log_cpb(self, far_y: Tensor, far_x: Tensor) -> tuple[Tensor, Callable[..., Tensor], Sequence[Tensor]]:
         first, _, last = self.rpe_table
