@@ -94,7 +94,7 @@ def test_blocks_of_groups_do_not_show(module: nn.Module, monkeypatch: pytest.Mon
         return [y, *(p.grad for p in module.parameters())]
 
     want = run()
-    monkeypatch.setattr(_pieces, "LOGITS", 2 * 16**2 * 3)
+    monkeypatch.setattr(_pieces, "NUMBERS", 3 * 16 * 16 * 3)
     torch.testing.assert_close(run(), want, **TOLERANCE[torch.float64])
 
 
@@ -105,7 +105,8 @@ def test_blocks_of_rows_do_not_show(module: nn.Module, monkeypatch: pytest.Monke
     """A validation on a CPU would have other results than a training, or images and pixels in another order."""
     module, x = generic(module).double(), torch.randn(3, 16, 13, 10, dtype=torch.float64)
     want = module(x)
-    monkeypatch.setattr(_blocks, "NUMBERS", 3 * 16 * 130 * 2)  # two images, or 195 pixels of the MLP
+    monkeypatch.setattr(_blocks, "NUMBERS", 3 * 16 * 130 * 2)  # 195 pixels of the MLP
+    monkeypatch.setattr(_pieces, "NUMBERS", 3 * 16 * 16 * 3)
     with torch.no_grad():
         torch.testing.assert_close(module(x), want, **TOLERANCE[torch.float64])
 
@@ -115,7 +116,7 @@ def test_blocks_of_rows_hold_memory() -> None:
     module, x = CrossFormerBlock(16, 2, mlp_ratio=32), torch.randn(4, 16, 96, 64)
     with torch.no_grad(), Largest() as seen:
         module(x)
-    assert seen.most == x.nbytes
+    assert x.nbytes < seen.most <= 4 * _blocks.NUMBERS < 32 * x.nbytes / 8
 
 
 @pytest.mark.parametrize("scale", [None, 0.3])
@@ -148,7 +149,7 @@ def test_learned_bias(width: int, scale: float | None) -> None:
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 5, 2, 6, width, dtype=torch.float64)
     bias = torch.randn(1, 2, 6, 6, dtype=torch.float64, requires_grad=True)
-    assert _attention._without_kernel(q, bias)
+    assert _attention._without_kernel(q, v, bias)
     results = [f(q, k, v, bias, 0.0, scale=scale) for f in (attend, F.scaled_dot_product_attention)]
     torch.testing.assert_close(*results, **TOLERANCE[torch.float64])
     grads = [torch.autograd.grad(y.square().sum(), bias)[0] for y in results]

@@ -17,6 +17,7 @@ from ..measure import MIB, Latency, flops_of, in_turn
 from .cases import LEVELS, Case, as_clips
 from .memory import fits, peak
 from .published import published
+from .traffic import traffic
 
 Row = dict[str, Any]
 ROUNDS = 5  # at least
@@ -25,6 +26,7 @@ SLOW = 5.0  # seconds that such a round takes at least
 LONG = 0.1  # seconds that a call takes from which on it is not warmed up
 MODES = ("forward", "step")
 PRODUCT = {"cpu": 512, "cuda": 8192}  # rows and columns of the matrices that are multiplied
+COPIED = {"cpu": 2048, "cuda": 8192}  # of the matrix that is copied: more than the caches of a core hold
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,13 @@ def matrix_product(setting: Setting) -> tuple[Callable[[], object], float]:
     return partial(torch.matmul, a, b), 2 * n**3 / 1e9
 
 
+def matrix_copy(setting: Setting) -> tuple[Callable[[], object], int]:
+    """A copy of a matrix, and the bytes that it reads and writes."""
+    n = COPIED.get(setting.device.type, 2048)
+    a, b = torch.randn(2, n, n, device=setting.device, dtype=setting.type).unbind(0)
+    return partial(a.copy_, b), 2 * a.nbytes
+
+
 def rows(case: Case, setting: Setting) -> list[Row]:
     """The figures of a case at all levels, small maps first; what has no room in memory has none.
 
@@ -109,7 +118,7 @@ def rows(case: Case, setting: Setting) -> list[Row]:
         setting: How is measured.
     """
     known: dict[tuple[str, str], list[int]] = {}
-    product, gflops = matrix_product(setting)
+    (product, gflops), (copy, nbytes) = matrix_product(setting), matrix_copy(setting)
     found = []
     for level in LEVELS:
         module, inputs = case.build(level, setting.imgsz, setting.batch)
@@ -119,11 +128,13 @@ def rows(case: Case, setting: Setting) -> list[Row]:
         height, width = inputs[0].shape[2:]
         row: Row = {"name": case.name, "level": level, "channels": inputs[0].shape[1], "height": height, "width": width}
         with as_clips(*forms.values()):
-            row["gflops"] = flops_of(partial(_forward, module.eval(), inputs, setting))
+            call = partial(_forward, module.eval(), inputs, setting)
+            row["gflops"], gone_through = flops_of(call), traffic(call)
             for mode in MODES:
-                row |= _figures(forms, inputs, mode, setting, known, product)
+                row |= _figures(forms, inputs, mode, setting, known, {"product": product, "copy": copy})
         if "forward_of_product" in row:
             row["forward_of_product"] *= row["gflops"] / gflops
+            row["forward_of_limit"] = row["forward_of_product"] + row.pop("forward_of_copy") * gone_through / nbytes
         found.append(row)
     return found
 
@@ -134,9 +145,9 @@ def _figures(
     mode: str,
     setting: Setting,
     known: dict[tuple[str, str], list[int]],
-    product: Callable[[], object],
+    measures: Mapping[str, Callable[[], object]],
 ) -> Row:
-    """Time and memory of all forms that have room, in one mode, and of a matrix product beside predictions.
+    """Time and memory of all forms that have room, in one mode, and of measures of the machine beside predictions.
 
     `known` holds the peaks of smaller maps, and gets those of this one.
     """
@@ -155,10 +166,10 @@ def _figures(
     row: Row = {f"{_prefix(k)}{mode}_peak_mib": known[k, mode][-1] / MIB for k in calls}
     if not calls:
         return row
-    beside = {"product": product} if mode == "forward" and "ours" in calls else {}
+    beside = measures if mode == "forward" and "ours" in calls else {}
     taken = setting.times({**calls, **beside})
-    if beside:
-        row["forward_of_product"] = taken.pop("product").ratio  # of times; a drift of the machine meets both
+    for name in beside:
+        row[f"forward_of_{name}"] = taken.pop(name).ratio  # of times; a drift of the machine meets both
     for name, latency in taken.items():
         row[f"{_prefix(name)}{mode}_ms"], row[f"{_prefix(name)}{mode}_iqr_ms"] = latency.median_ms, latency.iqr_ms
     if len(taken) == 2:

@@ -45,27 +45,31 @@ def attend(
     scale = d**-0.5 if scale is None else scale
     if not (q.is_cpu and step_by_step()):
         return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)
-    pairs = q.shape[2] * k.shape[2]
-    if _without_kernel(q, v, bias, pairs):
+    if _without_kernel(q, v, bias):
         return _all_pairs(q, k, v, bias, dropout_p, scale)
     if bias is None and dropout_p:
         return _dropped(q, k, v, dropout_p, scale)
     if d == e and d >= NARROW:
         return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)
-    if bias is None and pairs >= LOGITS and _is_plain(q, k, v) and _are_small(scaled := q * scale, k):
+    if bias is None and _pairs(q, v) >= LOGITS and _is_plain(q, k, v) and _are_small(scaled := q * scale, k):
         return _of_small_logits(scaled, k, v)
     width = max(d, e, NARROW)  # the CPU's kernel takes one width for all: without it there is a matrix of all pairs
     q, k, v = (each if each.shape[-1] == width else F.pad(each, (0, width - each.shape[-1])) for each in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, bias, dropout_p, scale=scale)[..., :e]
 
 
-def _without_kernel(q: Tensor, v: Tensor, bias: Tensor | None, pairs: int) -> bool:
+def _pairs(q: Tensor, v: Tensor) -> int:
+    """Pairs of queries and keys."""
+    return q.shape[2] * v.shape[2]
+
+
+def _without_kernel(q: Tensor, v: Tensor, bias: Tensor | None) -> bool:
     """Whether PyTorch has no fused kernel, or a slow one, and there is room for all pairs of queries and keys."""
     if q.dtype not in (torch.float32, torch.float64):
         return False  # logits might overflow
     if bias is not None:  # what PyTorch does where this learns looks for rows that are masked as a whole, too
         return torch.is_grad_enabled() and bias.requires_grad
-    return pairs <= LOGITS and q.shape[-1] < v.shape[-1]  # a kernel takes one width for both
+    return _pairs(q, v) <= LOGITS and q.shape[-1] < v.shape[-1]  # a kernel takes one width for both
 
 
 def _all_pairs(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout_p: float, scale: float) -> Tensor:
