@@ -94,7 +94,7 @@ def test_blocks_of_groups_do_not_show(module: nn.Module, monkeypatch: pytest.Mon
         return [y, *(p.grad for p in module.parameters())]
 
     want = run()
-    monkeypatch.setattr(_pieces, "NUMBERS", 3 * 16 * 16 * 3)
+    monkeypatch.setattr(_pieces, "LOGITS", 2 * 16**2 * 3)
     torch.testing.assert_close(run(), want, **TOLERANCE[torch.float64])
 
 
@@ -105,8 +105,7 @@ def test_blocks_of_rows_do_not_show(module: nn.Module, monkeypatch: pytest.Monke
     """A validation on a CPU would have other results than a training, or images and pixels in another order."""
     module, x = generic(module).double(), torch.randn(3, 16, 13, 10, dtype=torch.float64)
     want = module(x)
-    monkeypatch.setattr(_blocks, "NUMBERS", 3 * 16 * 130 * 2)  # 195 pixels of the MLP
-    monkeypatch.setattr(_pieces, "NUMBERS", 3 * 16 * 16 * 3)
+    monkeypatch.setattr(_blocks, "NUMBERS", 3 * 16 * 130 * 2)  # two images, or 195 pixels of the MLP
     with torch.no_grad():
         torch.testing.assert_close(module(x), want, **TOLERANCE[torch.float64])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor
 from ._attention import attend
 from ._constants import constant
 
-NUMBERS = 2**20  # that a block of groups makes at most on a CPU, unless one group makes more: memory is used again then
+LOGITS = 2**20  # that a block of groups has at most on a CPU, unless one group has more: memory is used again then
 
 
 @dataclass(frozen=True)
@@ -68,44 +67,34 @@ class Pieces:
         return _Reorder.apply(x, back, order).view(batch, *self.size, x.shape[1])
 
     def attend(
-        self,
-        x: Tensor,
-        qkv: Callable[[Tensor], Tensor],
-        proj: Callable[[Tensor], Tensor],
-        bias: Tensor | None,
-        num_heads: int,
-        dropout_p: float,
-        scale: float | None = None,
+        self, qkv: Tensor, batch: int, bias: Tensor | None, num_heads: int, dropout_p: float, scale: float | None = None
     ) -> Tensor:
-        """Attention of each pixel to those of its group.
+        """Attention of each member to those of its group.
 
         Args:
-            x: Maps (B, H, W, C).
-            qkv: Makes queries, keys and values (N, 3 C), side by side, of pixels (N, C).
-            proj: Makes results (N, C) of what the heads give, (N, C).
+            qkv: Queries, keys and values (B H W, 3 C) side by side, as gathered.
+            batch: Number of images B.
             bias: Bias (heads, gh gw, gh gw) of the logits of a whole group, queries first, or None.
             num_heads: Number of heads, each a contiguous block of channels.
             dropout_p: Dropout of the attention weights.
             scale: Factor of the logits, (C / heads) ** -0.5 by default.
 
         Returns:
-            Result (B, H, W, C).
+            Result (B H W, C), in the same order.
         """
         runs = self.runs()
-        sizes = [len(x) * y.blocks * y.groups * y.members * x_.blocks * x_.groups * x_.members for y, x_ in runs]
+        sizes = [batch * y.blocks * y.groups * y.members * x.blocks * x.groups * x.members for y, x in runs]
         if bias is not None:
             bias = bias.unflatten(2, self.group).unflatten(1, self.group)
         out = []
-        for (y, x_), groups in zip(runs, self.gather(x).split(sizes), strict=True):
-            h, w = y.members, x_.members
+        for (y, x), groups in zip(runs, qkv.split(sizes), strict=True):
+            h, w = y.members, x.members
             part = None if bias is None else bias[:, :h, :w, :h, :w].flatten(3).flatten(1, 2)[None]
-            most = NUMBERS // max(num_heads * h * w, 3 * groups.shape[1])
-            at_once = max(most // (h * w), 1) * h * w if x.is_cpu else len(groups)
+            at_once = max(LOGITS // (num_heads * h * w * h * w), 1) * h * w if qkv.is_cpu else len(qkv)
             for some in groups.split(at_once):
-                q, k, v = rearrange(qkv(some), "(g m) (three n c) -> three g n m c", m=h * w, three=3, n=num_heads)
-                result = attend(q, k, v, None if part is None else part.to(q.dtype), dropout_p, scale)
-                out.append(proj(rearrange(result, "g n m c -> (g m) (n c)")))
-        return self.scatter(torch.cat(out), len(x))
+                q, k, v = rearrange(some, "(g m) (three n c) -> three g n m c", m=h * w, three=3, n=num_heads)
+                out.append(rearrange(attend(q, k, v, part, dropout_p, scale), "g n m c -> (g m) (n c)"))
+        return torch.cat(out)
 
 
 def _runs(size: int, group: int, interval: int, before: int) -> list[Run]:

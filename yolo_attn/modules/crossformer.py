@@ -124,7 +124,8 @@ class CrossFormerBlock(nn.Module):
             y = y + self.norm_cpe(_on_map(self.cpe, y))
         groups = self.groups((x.shape[1], x.shape[2]))
         if not in_graph() and not (self.no_mask and groups.padded):
-            x = x + self.attn.by_pieces(y, groups.pieces)
+            pieces = groups.pieces
+            x = x + by_blocks(lambda some: self.attn.by_pieces(some, pieces), y, 3 * y[:1].numel())
         else:
             real = None if self.no_mask else groups.real(x.device)
             y = self.attn(groups.split(y), groups.group, None if real is None else real[:, None])

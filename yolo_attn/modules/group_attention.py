@@ -130,8 +130,10 @@ class GroupAttention(nn.Module):
         dropout = self.attn_drop if self.training else 0.0
         if self.pos is not None and pieces.group == pieces.size and pieces.size[0] * pieces.size[1] > MANY:
             return self._whole(x, self.pos, dropout)
-        bias = None if self.pos is None else self.pos.pairs(pieces.group)
-        return self.proj_drop(pieces.attend(x, self.qkv, self.proj, bias, self.num_heads, dropout, self.scale))
+        qkv = self.qkv(pieces.gather(x))
+        bias = None if self.pos is None else self.pos.pairs(pieces.group).to(qkv.dtype)
+        out = pieces.attend(qkv, x.shape[0], bias, self.num_heads, dropout, self.scale)
+        return self.proj_drop(pieces.scatter(self.proj(out), x.shape[0]))
 
     def _whole(self, x: Tensor, pos: DynamicPosBias, dropout_p: float) -> Tensor:
         """The same for maps that are one group each, with the bias of a few rows of queries at a time."""

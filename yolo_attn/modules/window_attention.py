@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register
+from ._blocks import by_blocks
 from ._checks import heads, number, pair, positive
 from ._export import in_graph
 from ._layout import as_layout
+from ._pieces import Pieces
 from ._windows import Groups
 
 
@@ -71,11 +73,18 @@ class LocalAttention(nn.Module):
         windows = Groups((x.shape[2], x.shape[3]), self.window_size, shift=self.shift_size)
         by_pixel = x.permute(0, 2, 3, 1)
         if not in_graph():
-            dropout = self.attn_drop if self.training else 0.0
-            out = windows.pieces.attend(by_pixel, self.proj_qkv, self.proj_out, self._table(), self.num_heads, dropout)
+            pieces = windows.pieces
+            out = by_blocks(lambda some: self._by_pieces(some, pieces), by_pixel, 3 * x[:1].numel())
         else:
             out = self._padded(by_pixel, windows)
         return as_layout(self.proj_drop(out).permute(0, 3, 1, 2), x)
+
+    def _by_pieces(self, x: Tensor, pieces: Pieces) -> Tensor:
+        """The result of maps, (B, H, W, C) both."""
+        qkv = self.proj_qkv(pieces.gather(x))
+        bias = self._table().to(qkv.dtype)
+        out = pieces.attend(qkv, x.shape[0], bias, self.num_heads, self.attn_drop if self.training else 0.0)
+        return pieces.scatter(self.proj_out(out), x.shape[0])
 
     def _padded(self, x: Tensor, windows: Groups) -> Tensor:
         """The same for a graph that is to suit any size."""
