@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,18 @@ def run(tmp_path):
         return done
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def own_registry() -> Iterator[None]:
+    """What a test registers is gone behind it: whichever test follows doesn't find it."""
+    from yolo_attn import registry
+
+    specs, listeners = dict(registry._specs), [*registry._listeners]
+    yield
+    registry._specs.clear()
+    registry._specs.update(specs)
+    registry._listeners[:] = listeners
 
 
 @pytest.fixture(scope="session", autouse=True)

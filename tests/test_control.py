@@ -14,7 +14,7 @@ from ultralytics.utils import DEFAULT_CFG
 from yolo_attn.patches import host
 
 import yolo_attn
-from yolo_attn import document, graph, registry
+from yolo_attn import document, graph
 from yolo_attn.comparison.control import control
 from yolo_attn.comparison.fit import TOLERANCE, Block, fit
 
@@ -201,7 +201,7 @@ def test_as_a_file(tmp_path) -> None:
 
 
 @pytest.fixture
-def pick(monkeypatch) -> str:
+def pick() -> str:
     """A registered module in the place of Convs that has as many parameters as it is told to."""
 
     class Pick(nn.Module):
@@ -212,7 +212,6 @@ def pick(monkeypatch) -> str:
         def forward(self, x):
             return x[:, :1, :: self.stride, :: self.stride].repeat(1, self.c2, 1, 1)
 
-    monkeypatch.setattr(registry, "_specs", dict(registry._specs))
     yolo_attn.register(channels="out", stands_for="Conv")(Pick)
     return "Pick"
 

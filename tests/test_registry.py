@@ -19,8 +19,7 @@ def cls(**members) -> type:
 
 
 @pytest.fixture(autouse=True)
-def own_registry(monkeypatch):
-    monkeypatch.setattr(registry, "_specs", dict(registry._specs))
+def unknown_to_ultralytics(monkeypatch):
     monkeypatch.setattr(registry, "_listeners", [])
 
 

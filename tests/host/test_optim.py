@@ -142,7 +142,6 @@ class Outer(nn.Module):
 
 @pytest.fixture
 def outer(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
-    monkeypatch.setattr(registry, "_specs", dict(registry._specs))
     monkeypatch.setattr(registry, "_listeners", [])
     return yolo_attn.register(Outer)()
 
