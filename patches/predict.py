@@ -9,8 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from torch import nn
-from ultralytics import YOLO
 from ultralytics.cfg import get_save_dir
+from ultralytics.engine.model import Model
+from ultralytics.models.rtdetr import RTDETRPredictor
 
 from .video import frame_number, runs
 
@@ -32,6 +33,7 @@ class Predicted:
         followed: Whether the next image of the batch is the video's next frame.
         target: Height and width that the image was scaled to fit into.
         padded: Height and width of the network's input.
+        stretched: Whether the image was stretched to that, as RT-DETR does, and not padded.
         total: Number of images and frames in all, None where that isn't known beforehand.
         style: Arguments of the result's `plot`, as asked for.
     """
@@ -42,12 +44,13 @@ class Predicted:
     followed: bool
     target: tuple[int, int]
     padded: tuple[int, int]
+    stretched: bool
     total: int | None
     style: Mapping[str, Any]
 
 
 def predict(
-    model: YOLO, source: str | Path, begin: Callable[[nn.Module], None], **arguments: Any
+    model: Model, source: str | Path, begin: Callable[[nn.Module], None], **arguments: Any
 ) -> Iterator[Predicted]:
     """What `yolo predict` finds in each image or frame, without files and logs.
 
@@ -78,10 +81,11 @@ def predict(
         for result in model.predict(str(source), stream=True, save=False, verbose=False, **arguments):
             number, predictor = kept["number"], kept["predictor"]
             kept["number"] += 1
-            frame = frame_number(predictor.batch[2][number])
+            frame = frame_number(predictor.batch[2][number]) * predictor.args.vid_stride
             target = (int(predictor.imgsz[0]), int(predictor.imgsz[1]))
+            fits = target, kept["padded"], isinstance(predictor, RTDETRPredictor)
             followed, total = kept["followed"][number], _total(predictor.dataset)
-            yield Predicted(result, number, frame, followed, target, kept["padded"], total, _style(predictor.args))
+            yield Predicted(result, number, frame, followed, *fits, total, _style(predictor.args))
     finally:
         if "handle" in kept:
             kept["handle"].remove()

@@ -73,6 +73,28 @@ def test_shares_of_paths() -> None:
     assert isinstance(module, SK)
 
 
+def test_weights_of_channels() -> None:
+    """Whom a channel counts for would be drawn, instead of how much it counts."""
+    module, (x,) = build("ChannelSelfAttention"), inputs("ChannelSelfAttention", batch=1)
+    with torch.no_grad():
+        (gates,) = looks(module, x)
+        wide = x.flatten(2)[0]
+        least = (-(wide @ wide.T)).softmax(1)  # of each channel, a row
+        added = (module(x) - x).flatten(2)[0] / module.gamma
+    assert torch.allclose(least @ wide, added, atol=1e-3)
+    assert torch.allclose(gates.channels, least.mean(0), atol=1e-6)
+
+
+def test_a_gate_of_a_branch() -> None:
+    """The gate of ParNet's third branch would be drawn from something else than it takes part in."""
+    module, (x,) = build("ParNet"), inputs("ParNet", batch=1)
+    with torch.no_grad():
+        (gates,) = looks(module, x)
+        rest = module.rbr_dense(x) + module.rbr_1x1(x)
+        skip = module.rbr_identity(x)
+        assert torch.allclose(module.act(rest + skip * gates.channels[None, :, None, None]), module(x), atol=1e-5)
+
+
 @pytest.mark.parametrize("layer", ["se", "ese", "cbam", "coord", "gca", "lambda"])
 def test_layers_of_timm(layer: str) -> None:
     """Gates would be drawn of a layer that adds or mixes, or none of one that multiplies."""

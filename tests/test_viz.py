@@ -13,22 +13,24 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.collections import PathCollection
-from ultralytics import YOLO
+from ultralytics import RTDETR, YOLO
 from ultralytics.data.augment import LetterBox
 from ultralytics.engine.results import Results
 from yolo_attn.patches.predict import predict
 
 import yolo_attn
 from yolo_attn.modules import DAttention
+from yolo_attn.visualization import draw as drawing
 from yolo_attn.visualization import run as viz_run
 from yolo_attn.visualization.draw import draw
 from yolo_attn.visualization.geometry import Letterbox
-from yolo_attn.visualization.looks import Points, Weights, looks
+from yolo_attn.visualization.looks import Gates, Points, Weights, looks
 
 from .conftest import SHARED
 from .host.test_video import film
 from .models import WEIGHTS, logged, needs_weights, outputs
 
+PLAIN = np.zeros((2, 32, 64, 3), np.uint8)  # an image, and the same with its detections
 SHAPES = [(300, 500), (310, 500), (640, 640), (97, 211), (211, 97), (480, 641), (31, 400), (1080, 1920)]
 
 
@@ -200,7 +202,8 @@ def test_how_detections_are_drawn(dattn: YOLO, image: Path, tmp_path: Path, monk
     plot = Results.plot
     monkeypatch.setattr(Results, "plot", lambda self, **style: asked.append(style) or plot(self, **style))
     yolo_attn.viz(dattn, image, project=tmp_path, imgsz=64, show_labels=False, line_width=1)
-    assert asked == [{"boxes": True, "conf": True, "labels": False, "line_width": 1}]
+    style = {"conf": True, "labels": False, "line_width": 1}
+    assert asked == [{"boxes": False, **style}, {"boxes": True, **style}]  # what the map lies on, and what lies on it
 
 
 def test_a_file_name_of_any_kind(dattn: YOLO, image: Path, tmp_path: Path) -> None:
@@ -265,6 +268,12 @@ def test_a_video(tmp_path: Path) -> None:
     assert not (tmp_path / "empty").exists()
 
 
+def test_frames_that_are_left_out(dattn: YOLO, tmp_path: Path) -> None:
+    """A picture would bear the number of another frame."""
+    found = yolo_attn.viz(dattn, film(tmp_path / "clip.avi", 5), project=tmp_path, imgsz=64, vid_stride=2)
+    assert [path.stem.split("-")[1] for path in found] == ["000002", "000004"]
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
@@ -287,7 +296,7 @@ def test_a_video(tmp_path: Path) -> None:
         ({"model": "yolov8n-dattn.yaml"}, r"a checkpoint \(.pt\) or a YOLO is needed"),
         ({"model": torch.nn.ReLU()}, "or a YOLO is needed, got ReLU. "),
         ({"model": "non.pt"}, "there is no checkpoint"),
-        ({"model": "stock"}, "no layer of it is an attention"),
+        ({"model": "stock"}, "no layer of it is one that viz has a picture of"),
         ({"model": "cls"}, "one for detect, obb, pose, segment is needed, got one for classify"),
     ],
     ids=str,
@@ -311,7 +320,7 @@ def test_points_of_several_maps() -> None:
     box = Letterbox((32, 64), (64, 64), (64, 64))  # 16 rows of padding above and below
     xy = torch.tensor([[0.5, 0.5], [0.5, 0.1], [1.5, 0.5], [0.2, 0.6]])
     found = [("", Points(xy, torch.tensor([0.1, 0.2, 0.3, 0.1]))), ("", Points(xy[:1], torch.tensor([0.3])))]
-    axes = draw(found, np.zeros((32, 64, 3), np.uint8), box, None, "").axes
+    axes = draw(found, *PLAIN, box, None, "").axes
     panels = [ax for ax in axes if ax.collections and isinstance(ax.collections[0], PathCollection)]
     assert [ax.collections[0].get_clim() for ax in panels] == [pytest.approx((0.1, 0.3))] * 2
     assert [ax.get_xlabel() for ax in panels] == ["2 of 4 points with 71% of the weight lie beside the image", ""]
@@ -321,8 +330,8 @@ def test_points_of_several_maps() -> None:
 def test_heavy_points_are_on_top() -> None:
     """A light point would hide a heavy one, or be larger."""
     weight = torch.tensor([0.2, 0.7, 0.1])
-    box = Letterbox((64, 64), (64, 64), (64, 64))
-    figure = draw([("", Points(torch.rand(3, 2), weight))], np.zeros((64, 64, 3), np.uint8), box, None, "")
+    box = Letterbox((32, 64), (64, 64), (64, 64))
+    figure = draw([("", Points(torch.rand(3, 2), weight))], *PLAIN, box, None, "")
     (points,) = figure.axes[0].collections
     assert points.get_array().tolist() == sorted(weight.tolist()) and (np.diff(points.get_sizes()) > 0).all()
 
@@ -330,10 +339,57 @@ def test_heavy_points_are_on_top() -> None:
 def test_a_map_lies_over_image_and_padding() -> None:
     """A map would be stretched over the image without its padding, and each pixel be drawn beside what it holds."""
     box = Letterbox((32, 64), (64, 64), (64, 64))  # 16 rows of padding above and below
-    figure = draw([("", Weights(torch.rand(4, 4)))], np.zeros((32, 64, 3), np.uint8), box, None, "")
-    image, drawn = figure.axes[0].images
+    figure = draw([("", Weights(torch.rand(4, 4)))], *PLAIN, box, None, "")
+    image, drawn, _ = figure.axes[0].images
     assert image.get_extent() == [0, 64, 32, 0] and drawn.get_extent() == [0, 64, 48, -16]
     assert drawn.get_interpolation() == "nearest" and figure.axes[0].get_ylim() == (32, 0)
+
+
+def test_detections_are_above() -> None:
+    """A map or a point would hide whose label it is, or the plain pixels of the image hide the map."""
+    box, detections = Letterbox((32, 64), (64, 64), (64, 64)), PLAIN[0].copy()
+    detections[5, 7] = 200
+    figure = draw([("", Weights(torch.rand(4, 4)))], PLAIN[0], detections, box, None, "")
+    *_, drawn, above = sorted(figure.axes[0].images, key=lambda image: image.get_zorder())
+    assert above.get_zorder() > drawn.get_zorder() and above.get_extent() == [0, 64, 32, 0]
+    assert above.get_array()[5, 7].tolist() == [200, 200, 200, 255]
+    assert np.count_nonzero(above.get_array()[..., 3]) == 1
+
+
+def test_whose_view_it_is() -> None:
+    """Without a detection the view of all pixels would pass for that of some."""
+    box = Letterbox((32, 64), (64, 64), (64, 64))
+    weights, gates = Weights(torch.full((4, 4), 1 / 16)), Gates(torch.rand(4))
+    for look, queries, end in [
+        (weights, None, ", mean over all pixels"),
+        (weights, torch.zeros(1, 2), ""),
+        (gates, None, ""),
+    ]:
+        figure = draw([("", look)], *PLAIN, box, queries, "a title")
+        assert f"a title{end}" in (figure.axes[0].get_title(), figure.get_suptitle())
+    (bar,) = draw([("", weights)], *PLAIN, box, None, "").axes[1:]
+    assert bar.get_ylabel() == "weight of a pixel (0.0625 if all were alike)"
+
+
+@pytest.mark.parametrize("size", [(80, 80), (80, 64), (56, 104), (300, 200)], ids=str)
+def test_many_points_without_stripes(size: tuple[int, int]) -> None:
+    """Points that lie as far from each other everywhere would be drawn in stripes, which look like attention."""
+    y, x = (torch.linspace(0.5 / n, 1 - 0.5 / n, n) for n in size)
+    xy = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).flatten(0, 1)
+    beyond = torch.tensor([[1.2, 0.5], [0.5, -0.1]])
+    counts = drawing._density(Points(torch.cat([xy, beyond]), torch.ones(len(xy) + 2)))
+    assert counts.sum().item() == pytest.approx(len(xy))
+    assert ((counts / counts.mean() - 1).abs() < 0.4).all()
+
+
+def test_a_model_that_stretches(image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RT-DETR fits an image in by stretching it: drawn as if it were padded, everything would lie elsewhere."""
+    boxes: list[Letterbox] = []
+    monkeypatch.setattr(viz_run, "Letterbox", lambda *args: boxes.append(Letterbox(*args)) or boxes[-1])
+    yolo_attn.insert("rtdetr-l.yaml", "SE", "p5", out=tmp_path / "my-rtdetr.yaml")
+    yolo_attn.viz(RTDETR(tmp_path / "my-rtdetr.yaml"), image, project=tmp_path, imgsz=64)
+    assert [box.frame for box in boxes] == [(0, 500, 310, 0)]
+    assert boxes[0].to_map(torch.tensor([[499.0, 309.0]]), (2, 2)).tolist() == [[1, 1]]
 
 
 @needs_weights

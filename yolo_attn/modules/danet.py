@@ -103,8 +103,12 @@ class ChannelSelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         with without_autocast(x):
             wide = at_least_float32(x).flatten(2)
-            energy = wide @ wide.transpose(1, 2)  # B C C
-            most = energy.amax(2, keepdim=True)  # without it OpenVINO 2026.4 fuses the products, to other numbers
-            out = (most - energy if self.reverse else energy - most).softmax(2) @ wide
+            out = self.weights(wide) @ wide
         out = out.to(x.dtype).unflatten(2, x.shape[2:])
         return x + self.gamma.to(x.dtype) * as_layout(out, x)
+
+    def weights(self, x: Tensor) -> Tensor:
+        """How much each channel counts for each, (B, C, C), of maps (B, C, N) in float32 at least."""
+        energy = x @ x.transpose(1, 2)
+        most = energy.amax(2, keepdim=True)  # without it OpenVINO 2026.4 fuses the products, to other numbers
+        return (most - energy if self.reverse else energy - most).softmax(2)

@@ -52,5 +52,8 @@ class ParNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         skip = batch_norm(self.rbr_identity, x)
-        gate = self.se(skip.mean((2, 3), keepdim=True)).sigmoid()  # B C 1 1
-        return self.act(self.rbr_dense(x) + self.rbr_1x1(x) + skip * gate)
+        return self.act(self.rbr_dense(x) + self.rbr_1x1(x) + skip * self.gate(skip))
+
+    def gate(self, skip: Tensor) -> Tensor:
+        """What the normalised input (B, C, H, W) is multiplied by, (B, C, 1, 1)."""
+        return self.se(skip.mean((2, 3), keepdim=True)).sigmoid()

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ultralytics import YOLO
+    from ultralytics.engine.model import Model
 
 
 def viz(
-    model: str | Path | YOLO,
+    model: str | Path | Model,
     source: str | Path,
     layer: int | Sequence[int] | None = None,
     query: str | int | Sequence[float] = "boxes",
@@ -26,7 +26,8 @@ def viz(
     of a map is drawn as the part of the image that the detector's head holds it for. The model is left as it is.
 
     Args:
-        model: A checkpoint (.pt), or a YOLO object.
+        model: A checkpoint (.pt), or a YOLO or RTDETR object, of a model that finds objects in images: for detect, obb,
+            pose or segment.
         source: An image, a folder or a video; a picture for each image or frame.
         layer: Number of a layer, or several; all that have something to show by default.
         query: Which pixels look: (320, 240), query=320,240 on the command line, is the one at x = 320, y = 240 in the

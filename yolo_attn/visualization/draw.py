@@ -21,16 +21,23 @@ WIDTH = 6.0  # of a panel, in inches
 COLOURS = "plasma"
 QUERY = "#00e5ff"  # unlike the colours of weights and unlike Ultralytics' boxes
 MOST = 20_000  # points that are drawn one by one; of more, how much weight falls into each cell
+CELLS = 64  # that side by side hold these, in each direction
 
 
 def draw(
-    looks: Sequence[tuple[str, Look]], image: np.ndarray, box: Letterbox, queries: Tensor | None, title: str
+    looks: Sequence[tuple[str, Look]],
+    image: np.ndarray,
+    detections: np.ndarray,
+    box: Letterbox,
+    queries: Tensor | None,
+    title: str,
 ) -> Figure:
     """A picture of what a module looks at in an image.
 
     Args:
         looks: What the module looks at, each with its name or "".
-        image: The image (H, W, 3) with its detections, RGB.
+        image: The image (H, W, 3), RGB.
+        detections: The same with its detections, which stand above what is drawn.
         box: How the image was made to fit into the network.
         queries: Positions (Q, 2) as (x, y) in the image of the pixels that look, None for all.
         title: Title of the picture.
@@ -39,6 +46,9 @@ def draw(
     panels = [panel for name, look in looks for panel in _panels(look, name, scale)]
     if not any(panel.over_image for panel in panels):
         panels.insert(0, Panel(lambda ax, box: None, "detections"))
+    if queries is None and any(panel.queried for panel in panels):
+        title += ", mean over all pixels"
+    above = np.dstack([detections, 255 * (detections != image).any(-1)])
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     h, w = box.image
@@ -51,6 +61,7 @@ def draw(
         if panel.over_image:
             ax.imshow(image, extent=(0, w, h, 0))
             panel.plot(ax, box)
+            ax.imshow(above, extent=(0, w, h, 0), zorder=3)  # labels can be read, whatever lies there
             if panel.queried and queries is not None:
                 _mark(ax, queries)
             ax.set(xlim=(0, w), ylim=(h, 0), xticks=[], yticks=[])
@@ -76,10 +87,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Scale:
-    """The least and the largest weight of the points of all panels, and what each would have if all were alike.
-
-    `alike` is None for weights that are no shares of 1.
-    """
+    """The least and the largest weight of the points of all panels, and what each would be if all were alike."""
 
     low: float
     high: float
@@ -94,8 +102,17 @@ def _scale(points: Sequence[Points]) -> Scale:
     weights = np.concatenate([np.zeros(0), *(each.weight.double().cpu() for each in points if each.weight is not None)])
     if not weights.size:
         return Scale(0.0, 0.0, None)
-    alike = 1 / len(weights) if abs(weights.sum() - 1) < 1e-3 and weights.min() >= 0 else None
-    return Scale(float(weights.min()), float(weights.max()), alike)
+    return Scale(float(weights.min()), float(weights.max()), _alike(torch.from_numpy(weights)))
+
+
+def _alike(weights: Tensor) -> float | None:
+    """What each weight would be if all were alike; None for weights that are no shares of 1."""
+    shares = bool(abs(weights.double().sum() - 1) < 1e-3 and weights.min() >= 0)
+    return 1 / weights.numel() if shares else None
+
+
+def _if_alike(alike: float | None) -> str:
+    return "" if alike is None else f" ({alike:.3g} if all were alike)"
 
 
 def _panels(look: Look, name: str, scale: Scale) -> list[Panel]:
@@ -104,8 +121,9 @@ def _panels(look: Look, name: str, scale: Scale) -> list[Panel]:
     if isinstance(look, Boxes):
         return [Panel(lambda ax, box: _boxes(ax, box, look), name, queried=True)]
     if isinstance(look, Weights):
-        return [Panel(lambda ax, box: _heat(ax, box, look.map, "weight of a pixel"), name, queried=True)]
-    gate = f"gate, {name}" if name else "gate"
+        what = f"weight of a pixel{_if_alike(_alike(look.map))}"
+        return [Panel(lambda ax, box: _heat(ax, box, look.map, what), name, queried=True)]
+    gate = f"{look.name}, {name}" if name else look.name
     pixels, channels, what = look.map, look.channels, look.what
     panels = []
     if pixels is not None:
@@ -139,7 +157,7 @@ def _points(ax: Axes, box: Letterbox, points: Points, scale: Scale) -> None:
         edgecolors="black",
         linewidths=0.2,
     )
-    _bar(ax, drawn, f"{points.what}{'' if scale.alike is None else f' ({scale.alike:.3g} if all were alike)'}")
+    _bar(ax, drawn, f"{points.what}{_if_alike(scale.alike)}")
     return None
 
 
@@ -155,11 +173,21 @@ def _say_beside(ax: Axes, box: Letterbox, xy: np.ndarray, weight: Tensor | None)
 
 
 def _density(points: Points) -> Tensor:
-    """The weight of the points in each of 64 x 64 cells."""
-    x, y = points.xy.double().cpu().numpy().T
-    weight = torch.full((len(x),), 1 / len(x)) if points.weight is None else points.weight.cpu()
-    counts, _, _ = np.histogram2d(y, x, bins=64, range=[[0, 1], [0, 1]], weights=weight.double().numpy())
-    return torch.from_numpy(counts)
+    """The weight of the points in each cell. The four nearest cells share a point: if it were in one of them, rows of
+    points that lie nearly as close as those of cells would make stripes."""
+    xy = points.xy.double().cpu()
+    weight = xy.new_full((len(xy),), 1 / len(xy)) if points.weight is None else points.weight.double().cpu()
+    seen = ((xy >= 0) & (xy <= 1)).all(1)
+    first = (xy[seen] * CELLS - 0.5).floor()
+    beyond = xy[seen] * CELLS - 0.5 - first
+    counts = xy.new_zeros(CELLS, CELLS)
+    for right in (0, 1):
+        for below in (0, 1):
+            step = first.new_tensor([right, below])
+            column, row = (first + step).long().clamp(0, CELLS - 1).unbind(1)
+            share = (1 - step - beyond).abs().prod(1)
+            counts.index_put_((row, column), weight[seen] * share, accumulate=True)
+    return counts
 
 
 def _boxes(ax: Axes, box: Letterbox, boxes: Boxes) -> None:
@@ -177,7 +205,7 @@ def _heat(ax: Axes, box: Letterbox, values: Tensor, what: str, even: bool = Fals
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     low = low if even else min(low, 0.0)
     spread = max(high - low, np.finfo(np.float32).tiny)
-    alpha = 0.6 if even else np.clip(np.nan_to_num((shown - low) / spread) * 0.85, 0.1, 0.85)
+    alpha = 0.6 if even else np.clip(np.nan_to_num((shown - low) / spread) * 0.7, 0.1, 0.7)
     drawn = ax.imshow(
         shown,
         extent=box.frame,
@@ -200,8 +228,8 @@ def _channels(ax: Axes, values: Tensor, what: str) -> None:
 
 def _mark(ax: Axes, queries: Tensor) -> None:
     x, y = queries.double().cpu().unbind(-1)
-    ax.plot(x.numpy(), y.numpy(), "+", color="black", markersize=13, markeredgewidth=3.5)
-    ax.plot(x.numpy(), y.numpy(), "+", color=QUERY, markersize=12, markeredgewidth=1.8)
+    ax.plot(x.numpy(), y.numpy(), "+", color="black", markersize=13, markeredgewidth=3.5, zorder=4)
+    ax.plot(x.numpy(), y.numpy(), "+", color=QUERY, markersize=12, markeredgewidth=1.8, zorder=4)
 
 
 def _bar(ax: Axes, drawn, label: str) -> None:

@@ -1,4 +1,5 @@
-"""Gates that are not simply the ratio of a module's result to its input: of fusions, of SK and of timm's layers."""
+"""Gates that are not simply the ratio of a module's result to its input: of fusions, of SK, of DANet's channels, of a
+branch of ParNet, and of timm's layers."""
 
 from __future__ import annotations
 
@@ -6,7 +7,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ..modules._norm import batch_norm
+from ..modules._sampling import at_least_float32
 from ..modules.aff import AFF, iAFF
+from ..modules.danet import ChannelSelfAttention
+from ..modules.parnet import ParNet
 from ..modules.sk import SK
 from ..modules.timm_attn import TimmAttn
 from .looks import Gates, Look, looks, measured
@@ -37,6 +42,19 @@ def _(module: SK, x: Tensor, queries: Tensor | None = None) -> list[Look]:
     """The share of each path per channel."""
     choice = module.choice([conv(x) for conv in module.convs])
     return [Gates(path, what="share of the path") for path in choice[0].flatten(1)]
+
+
+@looks.register
+def _(module: ChannelSelfAttention, x: Tensor, queries: Tensor | None = None) -> list[Look]:
+    """How much each channel counts for the others, the mean over these."""
+    weights = module.weights(at_least_float32(x).flatten(2))[0].mean(0)
+    return [Gates(weights, what="weight of a channel", name="weights")]
+
+
+@looks.register
+def _(module: ParNet, x: Tensor, queries: Tensor | None = None) -> list[Look]:
+    """The gate of the branch without a convolution."""
+    return [Gates(module.gate(batch_norm(module.rbr_identity, x)).flatten())]
 
 
 @looks.register

@@ -10,21 +10,25 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Letterbox:
-    """An image that was scaled and padded on both sides to the size of a network's input.
+    """An image that was made to fit a network's input: scaled and padded on both sides, or stretched.
 
     Attributes:
         image: Height and width of the original image, in pixels.
         target: Height and width that it was scaled to fit into.
         padded: Height and width of the network's input, which may be less than the target.
+        stretched: Whether the image fills the input, whatever its own ratio of height and width.
     """
 
     image: tuple[int, int]
     target: tuple[int, int]
     padded: tuple[int, int]
+    stretched: bool = False
 
     @property
     def scaled(self) -> tuple[int, int]:
         """Height and width of the scaled image, without padding."""
+        if self.stretched:
+            return self.padded
         gain = min(target / size for target, size in zip(self.target, self.image, strict=True))
         h, w = (max(round(size * gain), 1) for size in self.image)
         return h, w

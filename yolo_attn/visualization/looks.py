@@ -50,12 +50,14 @@ class Weights:
 class Gates:
     """What each channel is multiplied by (C), and each pixel (H, W).
 
-    None where that isn't what a module does, NaN where there is nothing to multiply; `what` says it in words.
+    None where that isn't what a module does, NaN where there is nothing to multiply; `what` says it in words, `name` in
+    one.
     """
 
     channels: Tensor | None = None
     map: Tensor | None = None
     what: str = "factor"
+    name: str = "gate"
 
 
 Look = Points | Boxes | Weights | Gates

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from matplotlib import rc_context
 from torch import Tensor, nn
-from ultralytics import YOLO
+from ultralytics.engine.model import Model
 from ultralytics.utils import LOGGER
 
 from .. import log
@@ -37,7 +37,7 @@ Query = str | int | tuple[float, float]
 
 
 def draw_all(
-    model: str | Path | YOLO,
+    model: str | Path | Model,
     source: str | Path,
     layer: int | Sequence[int] | None,
     query: str | int | Sequence[float],
@@ -63,7 +63,7 @@ def draw_all(
     with log.progress(None, "viz", "image") as bar:
         for each in predict(yolo, path, lambda network: watched.extend(watch(network, wanted)), **arguments):
             bar.total = each.total
-            box = Letterbox(each.result.orig_shape, each.target, each.padded)
+            box = Letterbox(each.result.orig_shape, each.target, each.padded, each.stretched)
             try:
                 looking = _positions(each.result, asked)
             except ValueError as error:
@@ -98,7 +98,10 @@ def _picture(
     picture = io.BytesIO()
     with rc_context(PLAIN), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # the font's, of a file's name
-        figure = draw(looks, each.result.plot(**each.style)[..., ::-1], box, looking, title)
+        image, detections = (
+            each.result.plot(**style)[..., ::-1] for style in ({**each.style, "boxes": False}, each.style)
+        )
+        figure = draw(looks, image, detections, box, looking, title)
         figure.savefig(picture, format="png", bbox_inches="tight")
     folder.mkdir(parents=True, exist_ok=True)
     replace_bytes(path, picture.getvalue())
@@ -176,12 +179,12 @@ def _source(source: str | Path) -> str:
     return str(path)
 
 
-def _model(model: str | Path | YOLO) -> YOLO:
+def _model(model: str | Path | Model) -> Model:
     """A model of our own, to be watched."""
-    if isinstance(model, YOLO):
+    if isinstance(model, Model):
         listeners = defaultdict(list, {event: [*each] for event, each in model.callbacks.items()})
         running = {id(each): None for each in (model.predictor, model.trainer)}  # with locks, which have no copies
-        yolo = deepcopy(model, {**running, id(model.callbacks): listeners})
+        yolo: Model = deepcopy(model, {**running, id(model.callbacks): listeners})
     else:
         path = Path(model) if isinstance(model, (str, os.PathLike)) else Path()
         if path.suffix != ".pt":
@@ -205,7 +208,7 @@ def _layers(network: Any, layer: int | Sequence[int] | None) -> list[int]:
         if (found := showing(each))
     }
     if not possible:
-        raise ValueError("model: there is nothing to show, because no layer of it is an attention of yolo-attn.")
+        raise ValueError("model: there is nothing to show, because no layer of it is one that viz has a picture of.")
     several = isinstance(layer, Sequence) and not isinstance(layer, str) and len(layer) > 0
     wanted: list[Any] = [*possible] if layer is None else [*layer] if several else [layer]  # type: ignore[misc]
     for each in wanted:
