@@ -29,7 +29,7 @@ def build(name: str, **other: object) -> nn.Module:
     """A tiny instance in eval mode whose parameters are generic: no zeros or ones left from initialisation."""
     torch.manual_seed(0)
     spec = yolo_attn.get(name)
-    return generic(spec.cls(*spec.tiny, **other))
+    return generic(spec.cls(**{**by_name(spec, spec.tiny), **other}))
 
 
 def generic(module: nn.Module) -> nn.Module:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,11 +12,13 @@ from ..conftest import TOLERANCE
 from ..tiny import build, each_module, inputs
 
 EXAMPLE, SIZES = (20, 20), [(24, 40), (13, 9)]  # height and width; nothing divides the last one
+SMALL = [(1, 1), (1, 7), (2, 3), (5, 3)]  # where modules pad, or divide by one pixel less than none
+ONE_SIDE = ("CrossFormerBlock", "CrossFormerStage")  # of their group size, on which the export says so
 
 
-def agree(graph: nn.Module, module: nn.Module, name: str, batches: tuple[int, ...] = (1, 3)) -> None:
-    for size in SIZES:
-        for batch in batches:
+def agree(graph: nn.Module, module: nn.Module, name: str, sizes: Sequence[tuple[int, int]] = SIZES) -> None:
+    for size in sizes:
+        for batch in (1, 3):
             x = inputs(name, size, batch)
             torch.testing.assert_close(graph(*x), module(*x), **TOLERANCE["graph"])
 
@@ -74,5 +78,23 @@ class Call(nn.Module):
 def test_traced(name: str) -> None:
     """A TorchScript trace, which most exporters begin with, would hold for the size of its example only."""
     module = build(name)
-    graph = torch.jit.trace(module, tuple(inputs(name, EXAMPLE)), strict=False, check_trace=False)
-    agree(graph, module, name)
+    graph = traced(module, name)
+    agree(graph, module, name, SIZES if name in ONE_SIDE else [*SIZES, *SMALL])
+
+
+def traced(module: nn.Module, name: str) -> nn.Module:
+    return torch.jit.trace(module, tuple(inputs(name, EXAMPLE)), strict=False, check_trace=False)
+
+
+@pytest.mark.parametrize("name, other", [
+    ("DAttention", {"stride": 4, "kernel_size": 4}), ("DAttention", {"stride": 2, "kernel_size": 5}),
+    ("DAttention", {"offset_range": 2}), ("DAttention", {"no_off": True}), ("DAttention", {"pe": "log_cpb"}),
+    ("DAttention", {"pe": "fixed", "q_size": 7}), ("DAttention", {"pe": "table", "q_size": 7}),
+    ("DAttention", {"pe": "table", "q_size": 7, "stride": 2}),
+    ("DePatch", {"patch_size": 2, "stride": 2}), ("DePatch", {"patch_size": 4, "stride": 4}),
+    ("MHSA", {"pe": "relative"}),
+])  # fmt: skip
+def test_traced_options(name: str, other: dict) -> None:
+    """With other arguments than those of the test above a trace would hold for the size of its example only."""
+    module = build(name, **other)
+    agree(traced(module, name), module, name, [*SIZES, *SMALL])

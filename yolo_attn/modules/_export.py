@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -14,24 +14,26 @@ _plain = False
 _safe = os.environ.get("YOLO_ATTN_EXPORT_SAFE", "").lower() not in OFF
 
 
-@contextmanager
-def export_safe() -> Iterator[None]:
-    """Inside this block modules sample by gathers and products, and what is exported has no GridSample or DeformConv.
+class export_safe(AbstractContextManager[None]):
+    """From this call on modules sample by gathers and products, and what is exported has no GridSample or DeformConv;
+    with `with yolo_attn.export_safe():` until the end of the block.
 
     For runtimes that lack these operations or compute them wrongly. The results are the same to rounding. The
     environment variable `YOLO_ATTN_EXPORT_SAFE=1` does it for a whole process, such as a `yolo export`. Exports to
     formats other than ONNX, TorchScript and OpenVINO, TensorRT among them, do it by themselves.
     """
-    global _safe
-    before, _safe = _safe, True
-    try:
-        yield
-    finally:
-        _safe = before
+
+    def __init__(self) -> None:
+        global _safe
+        self._before, _safe = _safe, True
+
+    def __exit__(self, *error: object) -> None:
+        global _safe
+        _safe = self._before
 
 
 def is_export_safe() -> bool:
-    """Whether the block of export_safe, or its environment variable, holds."""
+    """Whether export_safe, or its environment variable, holds."""
     return _safe
 
 
@@ -52,6 +54,12 @@ def plain() -> Iterator[None]:
         yield
     finally:
         _plain = before
+
+
+def at_least(n: int, low: int) -> int:
+    """The larger of a number that follows from the size of a map and another one. `max` would decide it while a graph
+    is made, for the size of its example."""
+    return n.clamp(min=low) if isinstance(n, torch.Tensor) else torch.sym_max(n, low)  # a trace has tensors of sizes
 
 
 def in_graph() -> bool:

@@ -14,7 +14,7 @@ from ..registry import register
 from ._attention import attend, attend_by_rows, rows_at_once
 from ._checks import boolean, divisible, heads, number, one_of, pair, positive
 from ._constants import constant
-from ._export import exporting
+from ._export import at_least, exporting
 from ._layout import as_layout
 from ._sampling import at_least_float32, divided, sample
 
@@ -25,7 +25,7 @@ POSITION_ENCODINGS = ("dwc", "fixed", "log_cpb", "table", "none")
 def _cells(like: Tensor, h: int, w: int) -> Tensor:
     """The regular grid (h, w, 2) of keys: cell centres over h - 1, as the official weights were trained with."""
     y, x = (
-        (torch.arange(n, dtype=like.dtype, device=like.device) + 0.5) / max(n - 1, 1) * 2 - 1  # one point is at 0
+        (torch.arange(n, dtype=like.dtype, device=like.device) + 0.5) / at_least(n - 1, 1) * 2 - 1  # one point is at 0
         for n in (h, w)
     )
     return torch.stack(torch.meshgrid(y, x, indexing="ij"), -1)
@@ -35,7 +35,7 @@ def _cells(like: Tensor, h: int, w: int) -> Tensor:
 def _axes(like: Tensor, h: int, w: int) -> tuple[Tensor, ...]:
     """Rows (h) and columns (w) of pixels, -1 to 1 from the first to the last one."""
     return tuple(
-        (2 * torch.arange(n, dtype=like.dtype, device=like.device) - (n - 1)) / max(n - 1, 1)  # one pixel is at 0
+        (2 * torch.arange(n, dtype=like.dtype, device=like.device) - (n - 1)) / at_least(n - 1, 1)  # one pixel is at 0
         for n in (h, w)
     )
 
@@ -232,13 +232,13 @@ class DAttention(nn.Module):
         q = rearrange(q, "b (g c) h w -> (b g) c h w", g=self.num_groups)
         conv = self.conv_offset[0]
         if conv.padding == (0, 0):  # a kernel equal to stride: maps smaller than it would have no key
-            q = F.pad(q, (0, max(self.stride - q.shape[3], 0), 0, max(self.stride - q.shape[2], 0)))
+            q = F.pad(q, (0, at_least(self.stride - q.shape[3], 0), 0, at_least(self.stride - q.shape[2], 0)))
         offset = at_least_float32(self.conv_offset(q)).permute(0, 2, 3, 1)  # (B g) h w 2
         h, w = offset.shape[1:3]
         reference = _cells(offset, h, w).expand_as(offset)
         if self.offset_range < 0:
             return (offset + reference).clamp(-1, 1), reference
-        return divided(offset.tanh() * self.offset_range, max(h - 1, 1), max(w - 1, 1)) + reference, reference
+        return divided(offset.tanh() * self.offset_range, at_least(h - 1, 1), at_least(w - 1, 1)) + reference, reference
 
     def _bias(self, q: Tensor, pos: Tensor) -> tuple[Tensor, Callable[..., Tensor], Sequence[Tensor]]:
         """What `attend_by_rows` makes the bias of: for each row of the map, how, and of what for all rows."""

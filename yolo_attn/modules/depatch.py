@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..registry import register
 from ._checks import boolean, number, one_of, positive
-from ._export import exporting
+from ._export import at_least, exporting
 from ._layout import as_layout
 from ._roi import spread
 from ._sampling import Sampler, at_least_float32, centres, divided, without_autocast
@@ -129,7 +129,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         (k, _), (stride, _) = self.proj.kernel_size, self.proj.stride
-        y, x_ = (max(stride * (n - 1) + k - m, 0) for n, m in zip(size, x.shape[2:], strict=True))
+        y, x_ = (at_least(stride * (n - 1) + k - m, 0) for n, m in zip(size, x.shape[2:], strict=True))
         x = F.pad(x, (x_ // 2, x_ - x_ // 2, y // 2, y - y // 2)) if exporting() or x_ or y else x
         return self.norm(self.proj(x).permute(0, 2, 3, 1))
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from ..registry import register
 from ._attention import attend
 from ._checks import heads, number, positive
-from ._export import exporting
+from ._export import at_least, exporting
 from ._layout import as_layout, by_pixel
 from .dattention import LayerNormProxy
 
@@ -62,7 +62,7 @@ class PyramidAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h, w = x.shape[2:]
-        below, right = max(self.sr_ratio - h, 0), max(self.sr_ratio - w, 0)
+        below, right = at_least(self.sr_ratio - h, 0), at_least(self.sr_ratio - w, 0)
         keys = self.proj_ds(F.pad(x, (0, right, 0, below)) if exporting() or below or right else x)
         q = rearrange(by_pixel(self.q(x)), "b (n c) h w -> b n (h w) c", n=self.num_heads)
         k, v = rearrange(by_pixel(self.kv(keys)), "b (two n c) h w -> two b n (h w) c", two=2, n=self.num_heads)

@@ -14,6 +14,7 @@ from ..registry import register
 from ._attention import attend
 from ._checks import boolean, divisible, number, one_of, positive
 from ._constants import constant
+from ._export import at_least
 from ._layout import as_layout
 from ._roi import lattice, patch_tokens, roi
 from ._sampling import at_least_float32, without_autocast
@@ -267,6 +268,6 @@ class SparseLocalPatch(nn.Module):
 @constant
 def _positions(like: Tensor, h: int, w: int) -> Tensor:
     """Pixels (h w, 3) as (x, y, 1), -0.5 to 0.5 from the first one's centre to the last one's; one pixel is at 0."""
-    x, y = ((torch.arange(n, dtype=like.dtype, device=like.device) - (n - 1) / 2) / max(n - 1, 1) for n in (w, h))
+    x, y = ((torch.arange(n, dtype=like.dtype, device=like.device) - (n - 1) / 2) / at_least(n - 1, 1) for n in (w, h))
     x, y = torch.meshgrid(x, y, indexing="xy")
     return torch.stack([x, y, torch.ones_like(x)], -1).flatten(0, 1)
