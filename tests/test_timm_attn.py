@@ -38,7 +38,7 @@ def test_is_timms_layer(layer: str) -> None:
     torch.testing.assert_close(ours(x), theirs(x), **TOLERANCE[torch.float32])
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", [*LAYERS, "Halo", "BAT", "GE", "Bottleneck"])
 @pytest.mark.parametrize("size", [(1, 1), (5, 9)], ids=str)
 def test_any_size_and_one_image(layer: str, size: tuple[int, int]) -> None:
     """A detector could not be built, which Ultralytics tries with another size, or fail at an epoch's last image."""
@@ -137,6 +137,9 @@ def test_rows() -> None:
     (lambda: TimmAttn(16, "cbma"), ValueError, "layer must be a name of timm's, got 'cbma'. Did you mean cbam"),
     (lambda: TimmAttn(16, 3), ValueError, "layer must be a name of timm's, got 3"),
     (lambda: TimmAttn(16, "se", {"rd_ration": 1}), TypeError, "se has no 'rd_ration' here. Did you mean rd_ratio"),
+    (lambda: TimmAttn(16, "splat", {"padding": 0}), TypeError, "splat has no 'padding' here. A row keeps channels"),
+    (lambda: TimmAttn(16, "ela", {"kernel_size": 4}), ValueError, "kernel_size must be odd, got 4"),
+    (lambda: TimmAttn(16, "cbam", {"spatial_kernel_size": 4}), ValueError, "spatial_kernel_size must be odd, got 4"),
     (lambda: TimmAttn(16, "sk", {"stride": 2}), TypeError, "sk has no 'stride' here. A row keeps channels and size"),
     (lambda: TimmAttn(18, "halo"), ValueError, "timm can't make halo of 18 channels"),
     (lambda: TimmAttn(16, "bottleneck", {"feat_size": 0}), ValueError, "feat_size must be a positive integer"),

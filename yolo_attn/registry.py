@@ -23,6 +23,7 @@ KINDS = (
     "fusion",
     "wrapper",
 )
+STOCK = "BottleneckCSP|Bottleneck|C1|C2f|C2PSA|C3k2|C3k|C3|SPPF"  # inside which collections put an attention
 CHANNEL_RULES = ("same", "out", "fuse", "wrap")
 # parse_model, checkpoint loading or export write these on every layer, so a class may not use them for itself.
 RESERVED = frozenset({"f", "i", "np", "type", "inplace"})
@@ -239,6 +240,8 @@ def get(name: str, load: bool = True) -> Spec:
             raise ValueError(
                 f"{name} is not imported: a layer or restricted loading imports nothing. Import {module} before."
             )
+        if "__main__" in name.split("."):  # such a file does its work at once, and may end the process
+            raise ValueError(f"{name}: a __main__ is no file to import. Move the class to another file.")
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
@@ -246,7 +249,7 @@ def get(name: str, load: bool = True) -> Spec:
                 f"{name}: Python finds no {error.name!r} to import. Install the file that defines it, or put its "
                 "folder on PYTHONPATH."
             ) from error
-        except Exception as error:  # whatever the file does
+        except (Exception, SystemExit) as error:  # whatever the file does
             raise ValueError(f"{name}: importing {module} failed, {type(error).__name__}: {error}. Mend it.") from error
     found = getattr(sys.modules[module], attribute, None) if load else vars(sys.modules[module]).get(attribute)
     if found is not None and not isinstance(found, str) and (spec := find(found)):
@@ -272,8 +275,8 @@ def unknown(name: str, others: Collection[str] = ()) -> str:
     """
     word, found = name.removeprefix("yolo_attn."), meant(name)
     near = f" Write {' or '.join(spec.name for spec in found)}." if found else suggest(word, [*names(), *others])
-    if not found and (inside := [spec.name for spec in specs() if spec.name.lower() in word.lower().split("_")]):
-        near = f" Write {' or '.join(inside)} as a row of its own behind the other layer."  # C2f_CBAM
+    if not found and (inside := _inside(word)):
+        near = f" Write {' or '.join(spec.name for spec in inside)} as a row of its own behind the other layer."
     return f"there is no module named {name!r}.{near}"
 
 
@@ -281,7 +284,14 @@ def meant(name: str) -> list[Spec]:
     """The modules that a name of a paper, or of a collection of modules, stands for: several where both use it."""
     word = name.removeprefix("yolo_attn.")
     known = [spec for spec in specs() if word.lower() in map(str.lower, (spec.name, *spec.known_as))]
-    return known or [spec for spec in specs() if _bare(word) in map(_bare, (spec.name, *spec.known_as))]
+    own = [spec for spec in specs() if _bare(word) == _bare(spec.name)]
+    return known or own or [spec for spec in specs() if _bare(word) in map(_bare, spec.known_as)]
+
+
+def _inside(word: str) -> list[Spec]:
+    """The modules that a name of another layer with one inside stands for, such as C2f_CBAM, C2fSE or CBAM_Neck."""
+    parts = re.sub(f"^({STOCK})_?|_?({STOCK})$", "", word), *word.split("_")
+    return next((found for part in parts if part != word and (found := meant(part))), [])
 
 
 def _bare(name: str) -> str:

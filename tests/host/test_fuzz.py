@@ -27,7 +27,7 @@ ODD_NAMES = [
     "yolo_attn.SE", "yolo_attn.modules.se.SE", "yolo_attn.modules.se.Se", "yolo_attn.rows", "yolo_attn.", "se", "SÉ",
     "DAtention", "SE ", "", ".", "..SE", ".SE", "SE.", "a..b", "os.system", "os.path.join", "no.such.Gate", "\0",
     "\ud800.x", "__main__.SE", "builtins.eval", "torch.nn.Identity", "nn.Identity", "nn.", "nn.Nothing", "x" * 10_000,
-    "torchvision.ops.Nothing", "_yolo_attn_row", "Conv", "C2f", "Concat", "SPPF",
+    "torchvision.ops.Nothing", "venv.__main__.X", "_yolo_attn_row", "Conv", "C2f", "Concat", "SPPF",
 ]  # fmt: skip
 ODD_TEXTS = [
     "", " ", "None", "True", "nan", "1e999", "nc", "ch", "d", "args", "m", "layers", "dwc", "LD", "l1", "1 + 1", "4 4",

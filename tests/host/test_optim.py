@@ -127,11 +127,12 @@ def test_the_optimizer_of_a_stock_model_is_untouched(name: str, iterations: int)
 class Factor(nn.Module):
     """A layer that declares, and is not registered itself."""
 
-    no_weight_decay: Any = frozenset({"table", "gain", "linear"})
+    no_weight_decay: Any = frozenset({"table", "tables", "gain", "linear"})
 
     def __init__(self) -> None:
         super().__init__()
         self.table, self.gain, self.linear = nn.Parameter(torch.ones(4, 4)), None, nn.Linear(4, 4)
+        self.tables = nn.ParameterList([torch.ones(2, 2, 3, 3)])
 
 
 class Outer(nn.Module):
@@ -147,10 +148,10 @@ def outer(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
 
 
 def test_a_layer_inside_a_module_declares(outer: nn.Module) -> None:
-    """A table in a layer of a user's module would decay; a layer in the place of a table would not."""
+    """A table, or one of several, in a layer of a user's module would decay; a layer in a table's place would not."""
     found = settings(outer, optimizer(outer, "AdamW"))
     decay = {k: v["weight_decay"] for k, v in found.items()}
-    assert decay == {"factor.table": 0, "factor.linear.weight": 5e-4, "factor.linear.bias": 0}
+    assert decay == {"factor.table": 0, "factor.tables.0": 0, "factor.linear.weight": 5e-4, "factor.linear.bias": 0}
 
 
 @pytest.mark.parametrize("declared, error, message", [

@@ -24,7 +24,12 @@ def map_gate(kernel_size: int) -> LenientSequential:
     kind="channel and spatial gate",
     known_as=(
         *("CBAMBlock", "CBAMLayer", "CBAMModule", "CBAMAttention", "CBAM_Attention"),
-        *("ChannelAttention", "SpatialAttention"),  # its halves, which are no rows
+        *(
+            "ChannelAttention",
+            "ChannelAttentionModule",
+            "SpatialAttention",
+            "SpatialAttentionModule",
+        ),  # its halves, which are no rows
     ),
     tiny=(8, 2, 3),
     licence="MIT",

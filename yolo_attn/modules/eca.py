@@ -28,6 +28,7 @@ def odd_kernel(dim: int, gamma: float, b: float) -> int:
         "ECANet",
         "EfficientChannelAttention",
         "EfficientChannelAttn",
+        "ECAttention",
     ),
     tiny=(8, 3),
     licence="MIT",
@@ -38,7 +39,7 @@ class ECA(nn.Module):
     Args:
         dim: Number of channels C.
         kernel_size: Number of channels that a gate looks at, odd; by default the odd number at or above
-            |log2(C) + b| / gamma, whole part: 3 up to 64 channels, 5 up to 1024.
+            |log2(C) + b| / gamma, whole part: 3 from 8 to 127 channels, 5 from 128 to 2047.
         gamma: Divisor of that rule.
         b: Summand of that rule.
         bias: Whether the convolution has a bias, as in collections of modules; the paper has none.

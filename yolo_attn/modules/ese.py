@@ -13,7 +13,7 @@ from ._checks import one_of, positive
     paper="arXiv:1911.06667",
     year=2020,
     kind="channel gate",
-    known_as=("eSEModule", "EffectiveSE", "EffectiveSEModule", "EffectiveSqueezeExcite"),
+    known_as=("eSEModule", "EfficientSE", "EffectiveSE", "EffectiveSEModule", "EffectiveSqueezeExcite"),
     licence="CC-BY-NC-4.0",
 )
 class ESE(nn.Module):
@@ -31,7 +31,7 @@ class ESE(nn.Module):
 
     References:
         Lee and Park, CVPR 2020, arXiv:1911.06667 (CenterMask), the eSE of VoVNetV2. Differs: the gate is a hard
-        sigmoid, as in the official code, where the paper writes a sigmoid.
+        sigmoid, as in the official code (centermask2), where the paper writes a sigmoid.
     """
 
     def __init__(self, dim: int, gate: str = "hard_sigmoid") -> None:

@@ -43,7 +43,7 @@ class GaussianContext(nn.Module):
         Input and output (B, C, H, W), any H, W >= 1.
 
     Raises:
-        ValueError: If dim is not positive, or c no number from 0.1, or from 1.01 to 3.99 where it is learned.
+        ValueError: If dim is not positive, or c no number from 0.1 to 10, or from 1.01 to 3.99 where it is learned.
 
     References:
         Ruan et al., CVPR 2021, Gaussian Context Transformer, section 3. Differs: a learned c starts at the value that
@@ -61,7 +61,7 @@ class GaussianContext(nn.Module):
         if learned:
             number(self, low=LEAST + 0.01, high=LEAST + RANGE - 0.01, c=c)
         else:
-            number(self, low=0.1, c=c)
+            number(self, low=0.1, high=10, c=c)
         self.dim, self.c = dim, c
         share = (c - LEAST) / RANGE
         self.theta = nn.Parameter(torch.tensor([math.log(share / (1 - share))])) if learned else None

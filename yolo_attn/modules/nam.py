@@ -15,6 +15,7 @@ from ._norm import batch_norm
     year=2021,
     kind="channel and spatial gate",
     known_as=("NAMAttention", "Channel_Att", "NormalizationBasedAttention"),
+    licence="none",
 )
 class NAM(nn.Module):
     """Normalization-based attention: a gate per channel and pixel, weighted by the scale factors of a BatchNorm.

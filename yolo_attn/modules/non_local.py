@@ -19,6 +19,7 @@ from ._sampling import at_least_float32, without_autocast
     kind="attention",
     known_as=(
         "NonLocalBlock",
+        "NonLocalBlockND",
         "NonLocal2d",
         "NONLocalBlock2D",
         "NonLocalAttn",

@@ -9,13 +9,15 @@ from ._attention import pooled
 from ._checks import positive
 
 PAPER = "arXiv:2107.00782"
+BOTH = ("PolarizedSelfAttention", "PolarizedAttention", "PSA")
 
 
 @register(
     paper=PAPER,
     year=2022,
     kind="channel and spatial gate",
-    known_as=("ParallelPolarizedSelfAttention", "PolarizedSelfAttention", "PSA_p"),
+    known_as=("ParallelPolarizedSelfAttention", *BOTH, "PSA_p", "PSAp"),
+    licence="none",
 )
 class PolarizedParallel(nn.Module):
     """Polarized self-attention, parallel: the sum of a gate per channel and a gate per pixel, both from attention.
@@ -67,7 +69,8 @@ class PolarizedParallel(nn.Module):
     paper=PAPER,
     year=2022,
     kind="channel and spatial gate",
-    known_as=("SequentialPolarizedSelfAttention", "PolarizedSelfAttention", "PSA_s"),
+    known_as=("SequentialPolarizedSelfAttention", *BOTH, "PSA_s", "PSAs"),
+    licence="none",
 )
 class PolarizedSequential(PolarizedParallel):
     """Polarized self-attention, sequential: a gate per channel, and of its result a gate per pixel.

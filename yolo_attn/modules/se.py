@@ -12,7 +12,7 @@ from ._checks import boolean, positive
     paper="arXiv:1709.01507",
     year=2018,
     kind="channel gate",
-    known_as=("SEAttention", "SELayer", "SEBlock", "SEModule", "SqueezeExcite"),
+    known_as=("SEAttention", "SELayer", "SEBlock", "SEModule", "SqueezeExcite", "SqueezeExcitation"),
     tiny=(8, 1),
 )
 class SE(nn.Module):

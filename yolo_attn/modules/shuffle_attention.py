@@ -23,6 +23,7 @@ def shuffled(x: Tensor, num_groups: int) -> Tensor:
     kind="channel and spatial gate",
     known_as=("SA", "sa_layer", "SALayer", "ShuffleAttBlock", "ShuffleAtt", "ShuffleAttn", "Shuffle_Attention"),
     tiny=(8, 2),
+    licence="none",
 )
 class ShuffleAttention(nn.Module):
     """Shuffle attention: in each group half the channels get a gate per channel, half one per pixel; then they mix.

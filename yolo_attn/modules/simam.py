@@ -16,6 +16,7 @@ TINY = 1e-18  # nothing beside e_lambda, but a divisor where there is one pixel;
     year=2021,
     kind="channel and spatial gate",
     known_as=("SimAM_Module", "SimAMLayer", "SimAMAttention", "SimAM_Attention", "SimAMBlock"),
+    licence="none",
 )
 class SimAM(nn.Module):
     """SimAM: without parameters, a pixel counts more the further it is from the mean of its channel's map.
@@ -28,7 +29,7 @@ class SimAM(nn.Module):
         Input and output (B, C, H, W), any H, W >= 1.
 
     Raises:
-        ValueError: If dim is not a positive integer, or e_lambda is less than 1e-10.
+        ValueError: If dim is not a positive integer, or e_lambda no number from 1e-10 to 1.
 
     References:
         Yang et al., ICML 2021, PMLR 139, eq. 5-6 and fig. 3. Differs: the variance is divided by H W - 1 as in the
@@ -39,7 +40,7 @@ class SimAM(nn.Module):
     def __init__(self, dim: int, e_lambda: float = 1e-4) -> None:
         super().__init__()
         positive(self, dim=dim)
-        number(self, low=1e-10, e_lambda=e_lambda)
+        number(self, low=1e-10, high=1, e_lambda=e_lambda)
         self.e_lambda = e_lambda
 
     def extra_repr(self) -> str:

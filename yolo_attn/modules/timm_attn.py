@@ -18,7 +18,8 @@ LAYERS = (
     "bat", "bottleneck", "cbam", "ceca", "coord", "eca", "ecam", "ela", "ese", "gc", "gca", "ge", "halo", "lambda",
     "lcbam", "nl", "scoord", "se", "sk", "splat", "strip",
 )  # fmt: skip
-FIXED = ("dim_out", "out_channels", "stride", "device", "dtype")  # a row keeps the channels and the size
+FIXED = ("dim_out", "out_channels", "padding", "stride", "device", "dtype")  # a row keeps the channels and the size
+ODD = ("r", "kernel_size", "spatial_kernel_size")  # or the size would change
 BLOCKS = {"halo": 8, "bat": 7}  # block_size by default
 FEAT_SIZE = 20  # the last map of a detector, for an image of 640 pixels
 
@@ -74,7 +75,8 @@ class TimmAttn(nn.Module):
             raise TypeError(
                 f"TimmAttn: options must be a mapping, got {options!r}. Name each, such as {{rd_ratio: 0.25}}."
             )
-        self.dim, self.layer, self.options = dim, layer, dict(options or {})
+        self.dim, self.options = dim, dict(options or {})
+        self.layer = layer.lower() if isinstance(layer, str) else layer  # as timm has it
         self.attn = self._build()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,8 +130,9 @@ class TimmAttn(nn.Module):
                 raise TypeError(f"TimmAttn: timm's {self.layer} has no {key!r} here.{why} Choose of {possible}.")
         if self.layer in BLOCKS:
             positive(self, block_size=self.options.get("block_size", BLOCKS[self.layer]))
-        if self.layer == "lambda" and (r := self.options.get("r")) is not None:
-            odd(self, r=r)
+        for key in ODD:
+            if isinstance(value := self.options.get(key), int) and key in possible:
+                odd(self, **{key: value})
         size = self._feat_size()
         options = {"use_mlp": False, **self.options} if self.layer == "ge" else self.options
         if size is not None:
