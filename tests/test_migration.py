@@ -146,6 +146,7 @@ def test_known_rows_stay(row: str, moved) -> None:
         ("[-1, 1, SEAttention, [512]]", "512 channels, and its input has 256"),
         ("[-1, 1, CoordAtt, [256, 128]]", "128 channels of its output"),
         ("[-1, 1, CBAM, [256, 16, 7, sigmoid]]", "sigmoid left out"),
+        ("[-1, 1, CBAM, [256, 7]]", "no max pooling"),
         ("[-1, 1, NAMAttention, [256, 3]]", "3 left out"),
         ("[-1, 1, ShuffleAttention, [256, 16, 8]]", "its reduction of 16 left out, which has no effect"),
         ("[-1, 1, DAttention, [[20, 20]]]", "num_groups is 4 and offset_range is 4"),

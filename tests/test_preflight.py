@@ -188,7 +188,11 @@ def test_a_reader_that_was_left_behind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "args"), [("SE", [1024]), ("Residual", ["CBAM", 1024]), ("MS_CAM", [{"reduction": 33}]), ("SE", [32])]
+    ("name", "args"),
+    [
+        *(("SE", [1024]), ("Residual", ["CBAM", 1024]), ("MS_CAM", [{"reduction": 33}]), ("SE", [32])),
+        ("DoubleAttention", [256]),
+    ],
 )
 def test_a_row_that_begins_with_channels(name: str, args: list) -> None:
     """The channels of a row of an edited copy would pass for a reduction, which leaves one hidden channel."""
@@ -218,6 +222,13 @@ def test_scales_of_names(name: str, more: dict, what: str, do: str, tmp_path: Pa
     advised = tmp_path / re.search(r"yolov8[\w-]+\.yaml", found.do)[0]
     (tmp_path / name).rename(advised)
     assert [f for f in findings(str(advised)) if what in f.what] == []
+
+
+def test_scales_that_are_no_table(tmp_path: Path) -> None:
+    """The advice would be about `from`."""
+    findings = yolo_attn.preflight(written(tmp_path, "yolov8n-mine.yaml", scales=5), imgsz=64)
+    (found,) = (each for each in findings if each.level == "error")
+    assert found.what == "scales must be a table, got 5" and "scales: {n:" in found.do
 
 
 @pytest.mark.parametrize("name", ["my.yaml", "yolov8n-my.yaml", "yolov8-my.yaml"])

@@ -223,6 +223,9 @@ def test_checkpoints_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_pa
     (tmp_path / "cut.pt").write_text("cut")
     (found,) = findings(tmp_path / "cut.pt")
     assert (found.level, found.check) == ("error", "model") and "whole checkpoint" in found.do
+    torch.save({"model": torch.nn.Linear(2, 2)}, tmp_path / "layer.pt")
+    (found,) = findings(tmp_path / "layer.pt")
+    assert "no model that was built from a YAML" in found.what and "whole checkpoint" in found.do
     (tmp_path / "gone_package.py").write_text("class Gone: pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     import gone_package

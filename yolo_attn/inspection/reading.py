@@ -28,9 +28,16 @@ def read(subject: Subject) -> Iterator[Finding]:
             found = explained(failure, [], WHOLE)
             yield replace(found, what=f"it can't be read: {found.what}") if found.do == WHOLE else found
             return
-        d = subject.source.yaml
+        d = getattr(subject.source, "yaml", None)
+        if not isinstance(d, Mapping):
+            yield error("it holds no model that was built from a YAML", WHOLE)
+            return
     else:
         d = host.load_yaml(given)
+    if not isinstance(d.get("scales") or {}, Mapping):
+        yield error(f"scales must be a table, got {d['scales']!r}", "Write scales: {n: [0.33, 0.25, 1024]}, say.")
+        return
+    if isinstance(given, Path) and given.suffix != ".pt":
         yield from _scale(given, d)
     d = host.scaled(d)
     scales, scale, classes = d.get("scales") or {}, d["scale"], d.get("nc")

@@ -14,6 +14,7 @@ from ..rows import renamed
 from .finding import Finding, error, ok, row, warning
 from .subject import Subject
 
+INNER = ("reduction", "c_m")  # arguments that come first and are no width of the result
 FEEDS_TEXT = {"ImagePoolingAttn"}  # YOLO-World takes its output for the texts, by no `from`
 
 
@@ -69,16 +70,17 @@ def dead(subject: Subject) -> list[int]:
     return [i for i in range(len(listed)) if i not in used]
 
 
-def _ratios(listed: Sequence[Sequence[Any]]) -> dict[int, int]:
-    """Rows of registered modules that give a reduction, and this ratio."""
-    found: dict[int, int] = {}
+def _widths(listed: Sequence[Sequence[Any]]) -> dict[int, tuple[str, int]]:
+    """Rows of registered modules whose first number may have been meant for a width: what it is taken for, and it."""
+    found: dict[int, tuple[str, int]] = {}
     for i, (_, _, name, arguments) in enumerate(listed):
         wraps = (spec := find(name)) is not None and spec.channels == "wrap" and arguments
         name, arguments = (arguments[0], arguments[1:]) if wraps else (name, arguments)
-        if (spec := find(name)) is not None and "reduction" in spec.parameters:
-            (ratio,) = renamed(arguments, host.row_parameters(spec.name), ["reduction"]) or [None]
-            if isinstance(ratio, int):
-                found[i] = ratio
+        if (spec := find(name)) is None or not (key := next((k for k in INNER if k in spec.parameters), None)):
+            continue
+        (value,) = renamed(arguments, host.row_parameters(spec.name), [key]) or [None]
+        if isinstance(value, int):
+            found[i] = key, value
     return found
 
 
@@ -111,11 +113,11 @@ def maps(subject: Subject) -> Iterator[Finding]:
                 f"Write {i} in its `from` if it is to see what {names[i]} makes of it.",
                 row(reader, names),
             )
-    for i, ratio in _ratios(listed).items():
+    for i, (key, value) in _widths(listed).items():
         source = graph.sources(listed[i], i)[0]
-        if (read := found[source]) and ratio > read.channels:
+        if (read := found[source]) and value > read.channels:
             yield warning(
-                f"its reduction of {ratio} is more than the {read.channels} channels of its input",
+                f"its {key} of {value} is more than the {read.channels} channels of its input",
                 "Rows of edited copies begin with the number of channels, those here don't: leave it out.",
                 row(i, names),
             )

@@ -159,6 +159,7 @@ FORMS = {
 }
 DIFFERS = {  # what is to be known of a module that bears the same name, where weights can't be compared
     "CAA": "forks have BatchNorm and SiLU behind both 1x1 convolutions, here there is neither",
+    "CBAM": "Ultralytics' own, which some forks use, has no max pooling and no hidden layer in its gate per channel",
     "C2fDCN": "some forks have deformable convolutions in both places of a bottleneck, here in the second",
     "GAM": "some forks have no sigmoid in the first gate, or groups and a shuffle; here there is a sigmoid, no groups",
 }

@@ -139,7 +139,15 @@ class TimmAttn(nn.Module):
             options = {**options, "feat_size": size}
         try:
             return lenient(factory(self.dim, **options))
-        except (AssertionError, AttributeError, ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        except (
+            AssertionError,
+            AttributeError,
+            ArithmeticError,
+            KeyError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise ValueError(
                 f"TimmAttn: timm can't make {self.layer} of {self.dim} channels and {self.options}: "
                 f"{str(error) or type(error).__name__}. Choose other options or another layer."
