@@ -379,7 +379,7 @@ def test_many_points_without_stripes(size: tuple[int, int]) -> None:
     beyond = torch.tensor([[1.2, 0.5], [0.5, -0.1]])
     counts = drawing._density(Points(torch.cat([xy, beyond]), torch.ones(len(xy) + 2)))
     assert counts.sum().item() == pytest.approx(len(xy))
-    assert ((counts / counts.mean() - 1).abs() < 0.4).all()
+    assert ((counts / counts.mean() - 1).abs() < 0.02).all()
 
 
 def test_a_model_that_stretches(image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
