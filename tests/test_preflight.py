@@ -45,7 +45,8 @@ def test_stock_models(name: str) -> None:
     """A false alarm on a model of Ultralytics, of any task."""
     named = re.sub(r"v8", "v8n", name)
     limits = {"yolov8-world.yaml": ["export"]}  # its pooling to 3x3 is no operator of ONNX
-    assert [f.check for f in findings(named)] == limits.get(name, [])
+    imgsz = 128 if "p6" in name else 64  # at 64 their last map has one pixel, which stops a batch of one image
+    assert [f.check for f in findings(named, imgsz=imgsz)] == limits.get(name, [])
 
 
 ROWS = {

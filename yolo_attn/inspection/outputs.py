@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 Record = dict[int, tuple[Any, Any]]
 
@@ -20,10 +21,16 @@ def record(model: nn.Module, x: Tensor, found: Record | None = None) -> Record:
     """
     found = {} if found is None else found
     layers: list[Any] = list(model.model)  # type: ignore[arg-type]
-    handles = [
-        layer.register_forward_hook(lambda layer, inputs, output: found.update({layer.i: (inputs, output)}))
-        for layer in layers
-    ]
+    taken: dict[int, Any] = {}
+
+    def take(layer: Any, inputs: Any) -> None:
+        taken[layer.i] = tree_map(lambda each: each, inputs)  # WorldDetect puts its results into the list of its inputs
+
+    def give(layer: Any, inputs: Any, output: Any) -> None:
+        found[layer.i] = taken[layer.i], output
+
+    handles = [layer.register_forward_pre_hook(take) for layer in layers]
+    handles += [layer.register_forward_hook(give) for layer in layers]
     try:
         with torch.no_grad():
             model(x)

@@ -48,9 +48,13 @@ class Kind:
         return torch.autocast(device.type, self.dtype) if self.autocast else without_onednn()
 
     def cast(self, value: Any) -> Any:
-        """Images or the inputs of a row as this kind takes them."""
-        change = lambda t: t.to(self.dtype) if isinstance(t, Tensor) and t.is_floating_point() else t  # noqa: E731
-        return value if self.autocast else tree_map(change, value)
+        """Images or the inputs of a row as this kind takes them, in lists of their own."""
+
+        def change(each: Any) -> Any:
+            cast = not self.autocast and isinstance(each, Tensor) and each.is_floating_point()
+            return each.to(self.dtype) if cast else each
+
+        return tree_map(change, value)
 
 
 @contextmanager

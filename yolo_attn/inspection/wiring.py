@@ -78,6 +78,7 @@ def _widths(listed: Sequence[Sequence[Any]]) -> dict[int, tuple[str, int]]:
         name, arguments = (arguments[0], arguments[1:]) if wraps else (name, arguments)
         if (spec := find(name)) is None or not (key := next((k for k in INNER if k in spec.parameters), None)):
             continue
+        arguments = arguments[spec.channels in ("out", "fuse") :]  # a width of the result comes first
         (value,) = renamed(arguments, host.row_parameters(spec.name), [key]) or [None]
         if isinstance(value, int):
             found[i] = key, value
