@@ -38,7 +38,7 @@ ELSEWHERE = {  # commands in text that no test below runs, and why
     "YOLO_ATTN_WRITE=1 pytest -m slow tests/test_versions.py": "takes an hour, and writes a page",
     "python -X importtime": "tests/host/test_autoload.py does it",
     "pytest tests/contract -k Gate": "the contract runs with all modules, and the package has no Gate",
-    "yolo-attn bench device=cpu write=docs/bench.md": "test_benchmarks runs it, with small images",
+    "yolo-attn bench device=cpu seconds=0.4 write=docs/bench.md": "test_benchmarks runs it, with small images",
     "yolo-attn bench device=0 dtype=bfloat16 write=docs/bench-gpu.md": "needs a GPU",
     "python -m tests.contract.exports": "measures for minutes, and writes a page",
     "python -m tests.contract.test_state": "writes a file of the tests",
