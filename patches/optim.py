@@ -46,8 +46,8 @@ def _with_own_groups(stock: Callable) -> Callable:
 
 
 def _declared(module: nn.Module) -> Iterator[int]:
-    """The ids of what a module's class declares as `no_weight_decay`: by its arguments a
-    parameter or several, None or a layer."""
+    """The ids of what a module's class declares as `no_weight_decay`: by its arguments a parameter or several, None or
+    a layer."""
     if callable(getattr(type(module), "no_weight_decay", None)):  # timm's, of whole networks: not of own parameters
         return
     for name in undecayed(type(module)):

@@ -138,6 +138,7 @@ def test_rows() -> None:
     (lambda: TimmAttn(16, 3), ValueError, "layer must be a name of timm's, got 3"),
     (lambda: TimmAttn(16, "se", {"rd_ration": 1}), TypeError, "se has no 'rd_ration' here. Did you mean rd_ratio"),
     (lambda: TimmAttn(16, "splat", {"padding": 0}), TypeError, "splat has no 'padding' here. A row keeps channels"),
+    (lambda: TimmAttn(16, "lambda", {"r": 2.5}), ValueError, "r must be a positive integer, got 2.5"),
     (lambda: TimmAttn(16, "ela", {"kernel_size": 4}), ValueError, "kernel_size must be odd, got 4"),
     (lambda: TimmAttn(16, "cbam", {"spatial_kernel_size": 4}), ValueError, "spatial_kernel_size must be odd, got 4"),
     (lambda: TimmAttn(16, "sk", {"stride": 2}), TypeError, "sk has no 'stride' here. A row keeps channels and size"),

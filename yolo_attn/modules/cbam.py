@@ -24,12 +24,8 @@ def map_gate(kernel_size: int) -> LenientSequential:
     kind="channel and spatial gate",
     known_as=(
         *("CBAMBlock", "CBAMLayer", "CBAMModule", "CBAMAttention", "CBAM_Attention"),
-        *(
-            "ChannelAttention",
-            "ChannelAttentionModule",
-            "SpatialAttention",
-            "SpatialAttentionModule",
-        ),  # its halves, which are no rows
+        *("ChannelAttention", "ChannelAttentionModule"),  # its halves, which are no rows
+        *("SpatialAttention", "SpatialAttentionModule"),
     ),
     tiny=(8, 2, 3),
     licence="MIT",

@@ -131,7 +131,7 @@ class TimmAttn(nn.Module):
         if self.layer in BLOCKS:
             positive(self, block_size=self.options.get("block_size", BLOCKS[self.layer]))
         for key in ODD:
-            if isinstance(value := self.options.get(key), int) and key in possible:
+            if not isinstance(value := self.options.get(key), (list, tuple, type(None))):
                 odd(self, **{key: value})
         size = self._feat_size()
         options = {"use_mlp": False, **self.options} if self.layer == "ge" else self.options
