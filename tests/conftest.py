@@ -33,6 +33,7 @@ TOLERANCE = {  # relative and absolute
     torch.bfloat16: {"rtol": 5e-2, "atol": 5e-2},  # 8 bits of mantissa, through three layers
 }
 
+EXPORTS = 1e-4  # of the largest value
 HALF_PRECISION = {"mAP": 0.005, "maps": 0.01}  # of a whole model; maps by standard deviation: yolov8n itself has 0.004
 
 

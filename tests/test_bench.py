@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 import yolo_attn
-from yolo_attn.benchmarks import cases, memory, models, plots, run, startup, timing, traffic, wording
+from yolo_attn.benchmarks import cases, memory, models, plots, run, startup, timing, wording, work
 from yolo_attn.benchmarks.cases import LEVELS, Case
 from yolo_attn.benchmarks.published import FORMS, published
 from yolo_attn.measure import MIB, Latency
@@ -136,16 +137,38 @@ def test_the_matrix_of_attention_is_seen() -> None:
 
 def test_traffic() -> None:
     """A module would seem to be limited by memory that no operation goes through, or that a product does."""
+
+    def traffic(call: Callable[[], object]) -> int:
+        return work.work_of(call).nbytes
+
     a, b = torch.randn(2, 64, 64).unbind(0)
     matrix = 4 * 64 * 64
-    assert traffic.traffic(lambda: a.t().contiguous()) == 2 * matrix  # a copy
-    assert traffic.traffic(lambda: a.view(-1).expand(5, -1)) == 0
-    assert traffic.traffic(lambda: torch.empty(3, 64)) == 0
-    assert traffic.traffic(lambda: (a @ b, nn.functional.conv2d(a[None, None], b[None, None]))) == 0
-    assert traffic.traffic(lambda: nn.functional.scaled_dot_product_attention(a[None], a[None], b[None])) == 0
-    assert traffic.traffic(lambda: torch.add(a, b)) == 3 * matrix
+    assert traffic(lambda: a.t().contiguous()) == 2 * matrix  # a copy
+    assert traffic(lambda: a.view(-1).expand(5, -1)) == 0
+    assert traffic(lambda: torch.empty(3, 64)) == 0
+    assert traffic(lambda: (a @ b, nn.functional.conv2d(a[None, None], b[None, None]))) == 0
+    assert traffic(lambda: nn.functional.scaled_dot_product_attention(a[None], a[None], b[None])) == 0
+    assert traffic(lambda: torch.add(a, b)) == 3 * matrix
     row = torch.randn(1, 64)
-    assert traffic.traffic(lambda: row.expand(64, -1) + b) == 2 * matrix + matrix / 64
+    assert traffic(lambda: row.expand(64, -1) + b) == 2 * matrix + matrix / 64
+
+
+def test_products() -> None:
+    """A module would seem to be limited by other products than its own: of another shape, layout or number."""
+    a, b = torch.randn(6, 4), torch.randn(4, 9)
+    bias = torch.randn(9).expand(6, 9)
+    image, kernel = torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last), torch.randn(5, 3, 3, 3)
+
+    def call() -> None:
+        _ = a @ b, a @ b, b.t() @ a.t(), torch.addmm(bias, a, b), torch.zeros(0, 4) @ b
+        nn.functional.conv2d(image, kernel, stride=2, padding=1).relu()
+        nn.functional.scaled_dot_product_attention(a[None, None], *torch.randn(2, 1, 1, 7, 4))
+
+    found = work.work_of(call)
+    assert found.attention_gflops == pytest.approx(2e-9 * 6 * 7 * (4 + 4))
+    assert sorted(found.calls.values()) == [1, 1, 1, 1, 2]
+    again = work.work_of(found.products())
+    assert again.calls == found.calls and not again.attention_gflops and not again.nbytes
 
 
 def test_room_is_foreseen() -> None:
@@ -171,7 +194,7 @@ def test_rows_of_a_module(untimed) -> None:
     """A figure would be put down to the other form, or to the other of forward and step."""
     small, *_, large = timing.rows(Case(yolo_attn.get("DAttention")), setting(imgsz=128, seconds=0.5))
     step = (["ours", "published"], 1.0, timing.ROUNDS)
-    forward = ([*step[0], "product", "copy"], 2.0, timing.ROUNDS)
+    forward = ([*step[0], "product", "copy", "products"], 2.5, timing.ROUNDS)
     assert untimed["calls"] == [forward, step] * 3
     for mode in ("forward", "step"):
         assert (large[f"{mode}_ms"], large[f"published_{mode}_ms"], large[f"{mode}_ratio"]) == (1, 2, 2)
@@ -181,9 +204,10 @@ def test_rows_of_a_module(untimed) -> None:
     assert (large["channels"], large["height"], large["width"], large["level"]) == (64, 16, 16, "P3")
     assert large["forward_of_product"] == pytest.approx(3 * large["gflops"] / (2 * timing.PRODUCT["cpu"] ** 3 / 1e9))
     module, x = Case(yolo_attn.get("DAttention")).build("P3", 128, 1)
-    gone_through = traffic.traffic(partial(timing._forward, module.eval(), x, setting()))
-    beside = 4 * gone_through / (2 * 4 * timing.COPIED["cpu"] ** 2)
-    assert large["forward_of_limit"] == pytest.approx(large["forward_of_product"] + beside, rel=1e-3)
+    done = work.work_of(partial(timing._forward, module.eval(), x, setting()))
+    beside = 4 * done.nbytes / (2 * 4 * timing.COPIED["cpu"] ** 2)
+    inside = large["forward_of_product"] * done.attention_gflops / large["gflops"]
+    assert large["forward_of_limit"] == pytest.approx(5 + inside + beside, rel=1e-3) and inside
     assert small["gflops"] != large["gflops"] > 0
 
 

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from ..conftest import EXPORTS
 from ..tiny import NAMES, each_module
 from .exports import KINDS, PAGE, TABLE, error
-
-LIMIT = 1e-4  # of the largest value
 
 
 @each_module
 @pytest.mark.parametrize("kind", ["ONNX", "ONNX, dynamic", "TorchScript"])
 def test_agrees(name: str, kind: str, tmp_path: Path) -> None:
     """A model would export, run, and predict something else, at the size of the export or at another."""
-    assert error(name, KINDS[kind][0], tmp_path, KINDS[kind][1]) < LIMIT
+    assert error(name, KINDS[kind][0], tmp_path, KINDS[kind][1]) < EXPORTS
 
 
 @pytest.mark.slow
@@ -24,13 +23,13 @@ def test_agrees(name: str, kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["OpenVINO", "OpenVINO, dynamic"])
 def test_agrees_in_openvino(name: str, kind: str, tmp_path: Path) -> None:
     """The same with OpenVINO, whose compiler takes seconds a model."""
-    assert error(name, KINDS[kind][0], tmp_path, KINDS[kind][1]) < LIMIT
+    assert error(name, KINDS[kind][0], tmp_path, KINDS[kind][1]) < EXPORTS
 
 
 @each_module
 def test_agrees_without_sampling_operations(name: str, tmp_path: Path) -> None:
     """Runtimes without GridSample, or with a wrong one, would get it all the same, or other numbers."""
-    assert error(name, "onnx", tmp_path, dynamic=True, safe=True) < LIMIT
+    assert error(name, "onnx", tmp_path, dynamic=True, safe=True) < EXPORTS
     assert not {"GridSample", "DeformConv"} & operations(tmp_path / f"{name}.onnx")
 
 
@@ -46,4 +45,4 @@ def test_the_table_of_the_page() -> None:
     head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines())
     assert head == ["Module", *KINDS]
     assert [row[0].strip("`") for row in rows] == NAMES
-    assert all(0 <= float(cell) < LIMIT for row in rows for cell in row[1:])
+    assert all(0 <= float(cell) < EXPORTS for row in rows for cell in row[1:])

@@ -28,15 +28,16 @@ def test_equals_the_reference(name: str, size: tuple[int, int]) -> None:
 
 
 @each_module
-def test_gradients(name: str) -> None:
-    """Gradients would not be those of what is computed: of every input, and of a few elements of every parameter.
+@pytest.mark.parametrize("elements", ["a few", pytest.param("all", marks=pytest.mark.slow)])
+def test_gradients(name: str, elements: str) -> None:
+    """Gradients would not be those of what is computed: of every input, and of elements of every parameter.
 
     Parameters are generic, so that no sampling point is at a pixel's centre, where the slope jumps.
     """
     module = build(name, **SMOOTH.get(name, {})).double()
     x = [t.double().requires_grad_() for t in inputs(name, (3, 2))]
     parameters = {k: p.detach() for k, p in module.named_parameters() if p.requires_grad}
-    chosen = {k: torch.randperm(p.numel())[:ELEMENTS] for k, p in parameters.items()}
+    chosen = {k: torch.randperm(p.numel())[: FEW if elements == "a few" else None] for k, p in parameters.items()}
     moves = [p.new_zeros(len(chosen[k])).requires_grad_() for k, p in parameters.items()]
 
     def call(*arguments: Tensor) -> Tensor:
@@ -50,7 +51,7 @@ def test_gradients(name: str) -> None:
         assert torch.autograd.gradcheck(call, (*x, *moves))
 
 
-ELEMENTS = 4
+FEW = 4
 SMOOTH = {"DePatch": {"reopen": False}}  # a box of no size gets a gradient that is not its slope, on purpose
 
 

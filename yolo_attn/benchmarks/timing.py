@@ -17,7 +17,7 @@ from ..measure import MIB, Latency, flops_of, in_turn
 from .cases import LEVELS, Case, as_clips
 from .memory import fits, peak
 from .published import published
-from .traffic import traffic
+from .work import work_of
 
 Row = dict[str, Any]
 ROUNDS = 5  # at least
@@ -129,12 +129,18 @@ def rows(case: Case, setting: Setting) -> list[Row]:
         row: Row = {"name": case.name, "level": level, "channels": inputs[0].shape[1], "height": height, "width": width}
         with as_clips(*forms.values()):
             call = partial(_forward, module.eval(), inputs, setting)
-            row["gflops"], gone_through = flops_of(call), traffic(call)
+            row["gflops"], work = flops_of(call), work_of(call)
+            measures = {"product": product, "copy": copy, "products": work.products()}
             for mode in MODES:
-                row |= _figures(forms, inputs, mode, setting, known, {"product": product, "copy": copy})
+                row |= _figures(forms, inputs, mode, setting, known, measures)
         if "forward_of_product" in row:
-            row["forward_of_product"] *= row["gflops"] / gflops
-            row["forward_of_limit"] = row["forward_of_product"] + row.pop("forward_of_copy") * gone_through / nbytes
+            rate = row["forward_of_product"] / gflops
+            row["forward_of_product"] = rate * row["gflops"]
+            row["forward_of_limit"] = (
+                row.pop("forward_of_products")
+                + rate * work.attention_gflops
+                + row.pop("forward_of_copy") * work.nbytes / nbytes
+            )
         found.append(row)
     return found
 

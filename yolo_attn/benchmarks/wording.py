@@ -104,7 +104,7 @@ def limits(rows: Sequence[Row]) -> list[str]:
     said = [f"Less than {FAST:g} times as fast forward as published (ratio, of limit):"] if slow else []
     if at:
         said.append(
-            f"{at} reach at least {MOST:.0%} of what the rates of matrix products and of memory allow both forms."
+            f"{at} reach at least {MOST:.0%} of what their matrix products and the rate of memory allow both forms."
         )
     if below:
         said.append(
@@ -134,11 +134,12 @@ autocast, and fused, as Ultralytics does. Times are medians with interquartile r
 compared runs in turn, in random order in each round, and a ratio is the median of the ratios of all rounds.
 
 Peak: memory of tensors beyond inputs and parameters. GFLOPs: those that `yolo-attn compare` counts. Of product: GFLOPs
-over the time of a forward, as a share of the rate of the matrix product in the same rounds. Of limit: the time that
-these GFLOPs take at that rate, and that what all other operations read and write takes at the rate at which a large
-matrix is copied, as a share of the time of a forward. Published: the same mechanism with the same parameters in the way
-in which the authors' code computes it (yolo_attn/benchmarks/published); empty where there is no such form, or no room
-in memory. SIFA: clips of 4 frames."""
+over the time of a forward, as a share of the rate of the matrix product in the same rounds. Of limit: the time that the
+products of matrices and the convolutions of a forward take by themselves, those inside attention at the rate of the
+matrix product, and that what all other operations read and write takes at the rate at which a large matrix is copied,
+as a share of the time of a forward. Published: the same mechanism with the same parameters in the way in which the
+authors' code computes it (yolo_attn/benchmarks/published); empty where there is no such form, or no room in memory.
+SIFA: clips of 4 frames."""
 
 
 def markdown(command: str, parts: Sequence[str]) -> str:

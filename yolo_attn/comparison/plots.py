@@ -99,7 +99,8 @@ def _accuracy_latency(axes: Axes, rows: Sequence[Row], styles: Mapping[str, dict
         axes.errorbar(x, y, yerr=spread, fmt="o", label=row["model"], elinewidth=1, **styles[row["model"]])
     front = sorted((row["latency_ms"], 100 * row[SCORE]) for row in known if not _beaten(row, known))
     if front:
-        rings = {"marker": "o", "markersize": 13, "markerfacecolor": "none"}  # one model alone makes no line
+        # one model alone makes no line, but a ring
+        rings: dict[str, Any] = {"marker": "o", "markersize": 13, "markerfacecolor": "none"}
         axes.plot(*zip(*front, strict=True), color="tab:red", linewidth=1, label="Pareto front", zorder=0, **rings)
         axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set(xlabel="latency, ms", ylabel=f"{SCORE}, %", title="mean ± standard deviation over seeds")

@@ -28,10 +28,11 @@ def read(subject: Subject) -> Iterator[Finding]:
             found = explained(failure, [], WHOLE)
             yield replace(found, what=f"it can't be read: {found.what}") if found.do == WHOLE else found
             return
-        d = getattr(subject.source, "yaml", None)
-        if not isinstance(d, Mapping):
+        kept = getattr(subject.source, "yaml", None)
+        if not isinstance(kept, Mapping):
             yield error("it holds no model that was built from a YAML", WHOLE)
             return
+        d = dict(kept)
     else:
         d = host.load_yaml(given)
     if not isinstance(d.get("scales") or {}, Mapping):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ._constants import constant
 from ._export import is_export_safe, step_by_step
 
 MARGIN = 2  # pixels of zero around a map: out there all is flat, so that a point needs no mask
@@ -87,17 +88,33 @@ def _corners(pixels: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tens
     groups = y.shape[2]
     y, x = (p.clamp(-MARGIN, n - 2 * MARGIN) for p, n in ((y, height), (x, width)))
     top, left = y.floor(), x.floor()
-    image = torch.arange(batch, dtype=torch.int32) * (height * width) + MARGIN * (width + 1)
-    first = image[:, None] * groups + torch.arange(groups, dtype=torch.int32)
-    corner = top.int().mul_(width).add_(left.int()).mul_(groups).add_(first[:, None, :, None])
+    corner = top.int().mul_(width).add_(left.int()).mul_(groups).add_(_firsts(pixels, *pixels.shape[:3], groups))
     corner.clamp_(0, (batch * height * width - width - 1) * groups - 1)  # NaN is anywhere
     return corner, y.sub_(top), x.sub_(left)
+
+
+@constant
+def _firsts(like: Tensor, batch: int, height: int, width: int, groups: int) -> Tensor:
+    """The row (B, 1, g, 1) of the first pixel of each map itself, behind its margin."""
+    image = torch.arange(batch, dtype=torch.int32, device=like.device)[:, None] * (height * width)
+    first = (image + MARGIN * (width + 1)) * groups + torch.arange(groups, dtype=torch.int32, device=like.device)
+    return first[:, None, :, None]
 
 
 def _steps(pixels: Tensor, groups: int) -> list[int]:
     """Rows from the pixel above and left of a point to the four around it: that one, right of it, below, and both."""
     width = pixels.shape[2]
     return [step * groups for step in (0, 1, width, width + 1)]
+
+
+def _around(corner: Tensor, steps: list[int]) -> Tensor:
+    """The rows (..., 4) of the four pixels around each point."""
+    return corner.unsqueeze(-1) + _int32(corner, *steps)
+
+
+@constant
+def _int32(like: Tensor, *numbers: int) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.int32, device=like.device)
 
 
 def _factors(below: Tensor, right: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -113,12 +130,15 @@ def _sums(pixels: Tensor, corner: Tensor, below: Tensor, right: Tensor, weight: 
     table, steps, factors = _rows(pixels, groups), _steps(pixels, groups), [*_factors(below, right, weight)]
     bags = (-1, points)
     if 4 * points < table.shape[1]:  # less memory to go through than results for each of the four pixels
-        corner, bags = torch.stack([corner + step for step in steps], -1), (-1, 4 * points)
+        corner, bags = _around(corner, steps), (-1, 4 * points)
         steps, factors = [0], [torch.stack(factors, -1)]
-    total = pixels.new_zeros(())
-    for step, each in zip(steps, factors, strict=True):
-        sums = F.embedding_bag(corner.view(bags), table[step:], mode="sum", per_sample_weights=each.reshape(bags))
-        total = sums.add_(total)
+    sums = (
+        F.embedding_bag(corner.view(bags), table[step:], mode="sum", per_sample_weights=each.reshape(bags))
+        for step, each in zip(steps, factors, strict=True)
+    )
+    total = next(sums)
+    for each in sums:
+        total.add_(each)
     return total.view(batch, places, -1)
 
 
@@ -132,7 +152,7 @@ def _products(
     rows, vectors = _rows(pixels, groups), vectors.reshape(corner.shape[:3].numel(), -1)
     if 4 * points > len(rows):  # more elements than the product has: the operation would leave some out
         vectors, points = vectors.repeat_interleave(points, 0), 1
-    wanted = torch.stack([corner + step for step in _steps(pixels, groups)], -1).flatten()
+    wanted = _around(corner, _steps(pixels, groups)).flatten()
     start = torch.arange(0, len(wanted) + 1, 4 * points, dtype=torch.int32)
     size, empty = (len(vectors), len(rows)), rows.new_zeros(len(wanted))
     pattern = torch.sparse_csr_tensor(start, wanted, empty, size, check_invariants=False)  # a pixel may come twice

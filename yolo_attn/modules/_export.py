@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
 
@@ -56,7 +57,7 @@ def plain() -> Iterator[None]:
         _plain = before
 
 
-def at_least(n: int, low: int) -> int:
+def at_least(n: int, low: int) -> Any:
     """The larger of a number that follows from the size of a map and another one. `max` would decide it while a graph
     is made, for the size of its example."""
     return n.clamp(min=low) if isinstance(n, torch.Tensor) else torch.sym_max(n, low)  # a trace has tensors of sizes

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ._bags import Products, Sums, framed, in_bags
 from ._constants import constant
-from ._export import is_export_safe
+from ._export import is_export_safe, step_by_step
 
 
 def gathers(x: Tensor) -> bool:
@@ -37,7 +37,14 @@ def divided(points: Tensor, *sizes: float) -> Tensor:
 
     Numbers that stem from the size of a map stay symbols in an exported graph, where a tensor of them is a constant.
     """
+    if step_by_step():
+        return points / _row(points, *sizes)
     return torch.stack([p / n for p, n in zip(points.unbind(-1), sizes, strict=True)], -1)
+
+
+@constant
+def _row(like: Tensor, *numbers: float) -> Tensor:
+    return torch.tensor(numbers, dtype=like.dtype, device=like.device)
 
 
 @constant
