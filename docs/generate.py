@@ -1,6 +1,7 @@
 """Write the generated parts of README.md and of the pages of this folder anew: `python docs/generate.py`.
 
-They stand between `<!-- name -->` and `<!-- /name -->`. The table of exports is measured, by `tests.contract.exports`.
+They stand between `<!-- name -->` and `<!-- /name -->`. The README's table of exports is measured, by
+`tests.contract.exports`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
-
-from tabulate import tabulate
 
 from yolo_attn import catalogue
 
@@ -40,23 +39,11 @@ def models() -> str:
     return runpy.run_path(str(ROOT / "cfg" / "generate.py"))["table"]() + "\n"
 
 
-def exports() -> str:
-    """How many modules agree with PyTorch in each format, and how well, from the table of all."""
-    text = (ROOT / "docs" / "exports.md").read_text(encoding="utf-8")
-    table = re.search(r"<!-- exports -->\n(.*?)<!-- /exports -->", text, re.DOTALL)
-    head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table[1].strip().splitlines())
-    formats = dict(zip(head[1:], zip(*(row[1:] for row in rows), strict=True), strict=True))
-    lines = [["Modules", *(str(len(found)) for found in formats.values())]]
-    lines += [["Largest difference to PyTorch", *(max(found, key=float) for found in formats.values())]]
-    return tabulate(lines, ["", *formats], "github", disable_numparse=True) + "\n"
-
-
 PARTS: dict[str, dict[str, Callable[[], str]]] = {  # page: name and maker of each part
     "README.md": {
         "comparison": comparison,
         "kinds": catalogue.kinds,
         "modules": catalogue.markdown,
-        "exports": exports,
     },
     "docs/models.md": {"models": models},
     "docs/comparison.md": {"verdicts": verdicts},

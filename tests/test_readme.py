@@ -40,7 +40,7 @@ ELSEWHERE = {  # commands in text that no test below runs, and why
     "pytest tests/contract -k Gate": "the contract runs with all modules, and the package has no Gate",
     "yolo-attn bench device=cpu seconds=0.4 write=docs/bench.md": "test_benchmarks runs it, with small images",
     "yolo-attn bench device=0 dtype=bfloat16 write=docs/bench-gpu.md": "needs a GPU",
-    "python -m tests.contract.exports": "measures for minutes, and writes a page",
+    "python -m tests.contract.exports": "measures for minutes, and writes the README's table",
     "python -m tests.contract.test_state": "writes a file of the tests",
     "yolo-attn report docs/bccd": "test_comparison does it with a copy",
 }

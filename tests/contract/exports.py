@@ -1,6 +1,6 @@
 """Exports of every module by Ultralytics' exporter, compared with PyTorch.
 
-`python -m tests.contract.exports` writes what it measures into the table of docs/exports.md.
+`python -m tests.contract.exports` writes what it measures into the table of README.md.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KINDS = {  # heading in the table: format, and whether height, width and batch a
     "OpenVINO": ("openvino", False),
     "OpenVINO, dynamic": ("openvino", True),
 }
-PAGE = Path(__file__).parents[2] / "docs" / "exports.md"
+PAGE = Path(__file__).parents[2] / "README.md"
 TABLE = re.compile(r"(?<=<!-- exports -->\n).*?(?=<!-- /exports -->)", re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""What Ultralytics exports of a module agrees with PyTorch, and docs/exports.md says so."""
+"""What Ultralytics exports of a module agrees with PyTorch, and the README says so."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def operations(file: Path) -> set[str]:
     return {node.op_type for node in onnx.load(file).graph.node}
 
 
-def test_the_table_of_the_page() -> None:
+def test_the_table_of_the_readme() -> None:
     """A module would be missing from the table, or be shown with a result that nobody should export with."""
     (table,) = TABLE.findall(PAGE.read_text(encoding="utf-8"))
     head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines())
