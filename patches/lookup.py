@@ -10,6 +10,7 @@ from ultralytics.nn import tasks
 from ultralytics.utils import checks
 
 from ..registry import suggest
+from ..rows import check_row
 from ._wrap import wrap
 
 CFG = Path(__file__).parents[1] / "cfg"  # beside patches/, in a checkout and in a wheel
@@ -74,6 +75,11 @@ def _checked(stock: Callable) -> Callable:
             raise _not_a_model(path) from error
         if not isinstance(d, dict) or not all(isinstance(d.get(k), list) and d[k] for k in ("backbone", "head")):
             raise _not_a_model(path)
+        for i, row in enumerate([*d["backbone"], *d["head"]]):
+            try:
+                check_row(row)
+            except ValueError as error:
+                raise ValueError(f"{path}, row {i}: {error}") from error
         return d
 
     return yaml_model_load

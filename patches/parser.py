@@ -14,7 +14,7 @@ from ultralytics.nn import tasks
 from ultralytics.utils.ops import make_divisible
 
 from ..registry import Spec, find, get, unknown
-from ..rows import build_arguments, refuse_endless, wrapped
+from ..rows import build_arguments, check_row, wrapped
 from ._wrap import wrap
 
 STEP = "_yolo_attn_step()"
@@ -42,17 +42,16 @@ def _extended(stock: Callable) -> Callable:
             return compiled[0](d, *args, **kwargs)
         except Exception as error:
             i = _at.get()
-            name = [*d["backbone"], *d["head"]][i][2]
-            if i < 0 or not (isinstance(error, (TypeError, ValueError)) or find(vars(tasks).get(name))):
-                raise
-            raise _again(error, f"{_where(d)}, row {i} ({name})") from error
+            row = f", row {i} ({[*d['backbone'], *d['head']][i][2]})" if i >= 0 else ""
+            raise _again(error, f"{_where(d)}{row}") from error
 
     return parse_model
 
 
 def _again(error: Exception, where: str) -> Exception:
     """The same error with its place in front; of other types, which may want other arguments, a ValueError."""
-    return (TypeError if isinstance(error, TypeError) else ValueError)(f"{where}: {error}")
+    kind = "" if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: "
+    return (TypeError if isinstance(error, TypeError) else ValueError)(f"{where}: {kind}{error}")
 
 
 def _where(d: Mapping[str, Any]) -> str:
@@ -78,9 +77,7 @@ def resolve(d: Mapping[str, Any], namespace: dict[str, Any]) -> tuple[Mapping[st
     rows, ours = [], False
     for i, row in enumerate([*d["backbone"], *d["head"]]):
         try:
-            refuse_endless("a row", row)
-            if not isinstance(row, (list, tuple)) or len(row) != 4 or not isinstance(row[2], str):
-                raise ValueError(f"a row must be [from, repeats, module, arguments], got {row!r}.")
+            check_row(row)
             key = _key(row[2], namespace)
         except (TypeError, ValueError) as error:
             raise _again(error, f"{where}, row {i}") from error

@@ -14,6 +14,13 @@ MOST = 1_000_000  # values and characters of a model; one of 10,000 rows has som
 DEEPEST = 50  # levels of lists and mappings; a model has five or six
 
 
+def check_row(row: Any) -> None:
+    """Raise ValueError for what is no row of a model at all."""
+    refuse_endless("a row", row)
+    if not isinstance(row, (list, tuple)) or len(row) != 4 or not isinstance(row[2], str):
+        raise ValueError(f"a row must be [from, repeats, module, arguments], got {row!r}.")
+
+
 def refuse_endless(what: str, value: Any) -> None:
     """Raise ValueError for a value that couldn't be printed or compared, such as one that a YAML's anchors put into
     itself, or the same one into another a billion times."""

@@ -92,9 +92,16 @@ def traced(module: nn.Module, name: str) -> nn.Module:
     ("DAttention", {"pe": "fixed", "q_size": 7}), ("DAttention", {"pe": "table", "q_size": 7}),
     ("DAttention", {"pe": "table", "q_size": 7, "stride": 2}),
     ("DePatch", {"patch_size": 2, "stride": 2}), ("DePatch", {"patch_size": 4, "stride": 4}),
-    ("MHSA", {"pe": "relative"}),
+    ("MHSA", {"pe": "relative"}), ("CrossFormerBlock", {"group_size": 50}),
+    ("CrossFormerBlock", {"group_size": 50, "detection": True}),
 ])  # fmt: skip
 def test_traced_options(name: str, other: dict) -> None:
     """With other arguments than those of the test above a trace would hold for the size of its example only."""
     module = build(name, **other)
     agree(traced(module, name), module, name, [*SIZES, *SMALL])
+
+
+def test_traced_intervals() -> None:
+    """An interval that follows from the longer side would be that of the example's side."""
+    module = build("CrossFormerBlock", adaptive_interval=True, detection=True)
+    agree(traced(module, "CrossFormerBlock"), module, "CrossFormerBlock")

@@ -79,3 +79,15 @@ def test_the_data_set_by_name() -> None:
     assert check_file("coco8.yaml").endswith("coco8.yaml")
     with pytest.raises(FileNotFoundError):
         check_file("shapess.yaml")
+
+
+@pytest.mark.parametrize("row, message", [
+    ("&x [*x]", "row 0: a row "), ("[-1, Conv, [64]]", r"row 0: a row must be \[from, repeats, module, arguments\]"),
+])  # fmt: skip
+def test_what_is_no_row(row: str, message: str, tmp_path) -> None:
+    """Upstream would index into it, and say that a list index is out of range."""
+    from ultralytics import YOLO
+
+    (tmp_path / "mine.yaml").write_text(f"nc: 1\nbackbone: [{row}]\nhead: [[-1, 1, Detect, [nc]]]\n")
+    with pytest.raises(ValueError, match=f"mine.yaml, {message}"):
+        YOLO(tmp_path / "mine.yaml")

@@ -216,7 +216,7 @@ def test_a_seam_that_is_gone(monkeypatch) -> None:
     ([-1, 10**9, "SE", []], "row 5 .SE.: repeats must be an integer from 1 to 1000, got 1000000000"),
     ([-1, "1", "SE", []], "row 5 .SE.: repeats must be an integer from 1 to 1000, got '1'"),
     ([-1, 1, "DAttention", [{"kernel_size": 2**31 - 1}]], "row 5 .DAttention.: "),  # more memory than there is
-    ([-1, 1, "Residual", ["Residual"] * 10_000 + ["SE"]], "row 5 .Residual.: maximum recursion depth"),
+    ([-1, 1, "Residual", ["Residual"] * 10_000 + ["SE"]], "row 5 .Residual.: RecursionError: maximum recursion depth"),
     ([-1, "SE", []], r"row 5: a row must be \[from, repeats, module, arguments\]"),
 ], ids=lambda x: str(x)[:40])  # fmt: skip
 def test_bad_rows(row: list, message: str) -> None:
@@ -236,11 +236,13 @@ def test_a_stock_row_of_an_extended_model_is_checked_too() -> None:
 
 
 def test_an_error_has_the_number_of_its_own_row() -> None:
-    """What is wrong with a stock row would be blamed on the registered module before it, or lose its type."""
+    """What is wrong with a stock row would be blamed on the registered module before it, or on none."""
     with pytest.raises(TypeError, match=r"^model, row 6 .Conv.: "):
         model([[-1, 1, "SE", []], [-1, 1, "Conv", [[]]]])
-    with pytest.raises(AttributeError, match=r"^module 'torch.nn' has no attribute 'Nothing'"):
+    with pytest.raises(ValueError, match=r"^model, row 6 .nn.Nothing.: AttributeError: module 'torch.nn' has no attr"):
         model([[-1, 1, "SE", []], [-1, 1, "nn.Nothing", []]])
+    with pytest.raises(ValueError, match=r"^model, row 6 .Conv.: IndexError: "):
+        model([[-1, 1, "SE", []], [-1, 1, "Conv", []]])
 
 
 def test_a_file_that_cannot_be_imported(tmp_path, monkeypatch) -> None:

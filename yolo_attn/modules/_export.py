@@ -63,6 +63,11 @@ def at_least(n: int, low: int) -> Any:
     return n.clamp(min=low) if isinstance(n, torch.Tensor) else torch.sym_max(n, low)  # a trace has tensors of sizes
 
 
+def smaller(one: int, other: int) -> Any:
+    """The smaller of two numbers that follow from the size of a map, as `at_least` has the larger."""
+    return torch.minimum(one, other) if isinstance(one, torch.Tensor) else torch.sym_min(one, other)
+
+
 def in_graph() -> bool:
     """Whether a graph is being made, by an export or torch.compile: what it computes is to depend on no size."""
     return exporting() or torch.compiler.is_compiling()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..registry import register
 from ._blocks import by_blocks
 from ._checks import boolean, divisible, number, positive
-from ._export import in_graph
+from ._export import at_least, in_graph, smaller
 from ._layout import as_layout
 from ._windows import Groups
 from .group_attention import GroupAttention
@@ -139,11 +139,11 @@ class CrossFormerBlock(nn.Module):
     def groups(self, size: tuple[int, int]) -> Groups:
         """The groups of a map of height and width `size`."""
         if size[0] <= self.group_size or size[1] <= self.group_size:
-            group = size if self.detection else (min(size), min(size))
+            group = size if self.detection else (smaller(*size), smaller(*size))
             return Groups(size, group, split_padding=self.split_padding)
         interval = self.interval
         if self.adaptive_interval:
-            side = max(size) if self.detection else size[0]
+            side = at_least(*size) if self.detection else size[0]
             interval = (side + self.group_size - 1) // self.group_size
         group = (self.group_size, self.group_size)
         return Groups(size, group, interval if self.long_distance else 1, self.split_padding)

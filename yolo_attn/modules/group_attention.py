@@ -19,8 +19,8 @@ MANY = 24**2  # members of a group, from which on the bias of all their pairs is
 def _offsets(like: Tensor, h: int, w: int) -> tuple[Tensor, ...]:
     """All offsets (2h-1, 2w-1, 2) in a group, and which of their rows and columns each query has for each key."""
     offsets = [torch.arange(1 - n, n, dtype=like.dtype, device=like.device) for n in (h, w)]
-    members = [torch.arange(n, device=like.device) for n in (h, w)]
-    dy, dx = (m[:, None] - m + len(m) - 1 for m in members)
+    members = [(n, torch.arange(n, device=like.device)) for n in (h, w)]
+    dy, dx = (m[:, None] - m + (n - 1) for n, m in members)  # in a trace, the length of a tensor is a constant
     return torch.stack(torch.meshgrid(*offsets, indexing="ij"), -1), dy[:, None, :, None], dx[None, :, None, :]
 
 
