@@ -21,6 +21,7 @@ NOT_TRIED = {  # headings of stock messages that aren't seen here, and why
     "KeyError only with two GPUs": "needs two; tests/host/test_ddp.py has two processes",
     "Weights that were moved by hand are gone after train()": "no message",
     "RuntimeError: \"…\" not implemented for 'Half'": "of a device, an operation and a version",
+    "best.pt appears to require 'yolo_attn', which is not in Ultralytics requirements.": "needs to be without it",
     "nan in box_loss, cls_loss or dfl_loss": "no message",
     "torch.OutOfMemoryError: CUDA out of memory": "needs a GPU",
     "UserWarning: grid_sampler_2d_backward_cuda does not have a deterministic implementation": "needs a GPU",

@@ -30,8 +30,8 @@ HINTS = {
         "Let the module compute in one type: what it makes itself in that of its input, or all in float32, and return "
         "x.dtype."
     ),
-    r"list index out of range": "`from` or the arguments name something that isn't there. Correct the row.",
-    r"'int' object is not iterable": "Write `from` as a list, such as [-1, 6], if the module takes several maps.",
+    r"list index out of range": "`from` names something that isn't there, or arguments are missing. Correct the row.",
+    r"'int' object is not iterable": "Write `from` as a list, such as [15, 18, 21], if the module takes several maps.",
     r"there is no module named": "Correct the name: `yolo-attn list` lists those of this package.",
 }
 
