@@ -439,7 +439,11 @@ def test_picture_of_one_map_and_of_two_forms(tmp_path: Path) -> None:
         ({"device": "gpu"}, "device: cpu or the number"),
         ({"write": "nowhere/bench.md"}, "write: there is no folder nowhere"),
         ({"write": "."}, "write: a file is needed, got the folder"),
+        ({"write": "/dev/null" if Path("/dev/null").exists() else "."}, "write: "),
         ({"project": "broken.yaml"}, "project: nothing can be written into"),
+        ({"name": "../elsewhere"}, "name: the name of a folder is needed, got '../elsewhere'"),
+        ({"threads": 10**6}, "threads: there are"),
+        ({"modules": [[]]}, "a module must be named by a text, got []"),
         ({"modules": "Nothing"}, "there is no module named 'Nothing'"),
         ({"modules": []}, "modules: a name or a list of them is needed, got []"),
         ({"modules": 3}, "modules: a name or a list of them is needed, got 3"),
@@ -456,7 +460,7 @@ def test_impossible_arguments(given: dict, said: str, monkeypatch, tmp_path: Pat
     monkeypatch.chdir(tmp_path)
     rows = "backbone: [[-1, 1, SEE, []]]\nhead: [[[0], 1, Detect, [nc]]]\n"
     Path("broken.yaml").write_text(f"nc: 2\nscales: {{n: [1, 1, 64]}}\n{rows}", "utf-8")
-    with pytest.raises((ValueError, OSError)) as error:
+    with pytest.raises((TypeError, ValueError, OSError)) as error:
         yolo_attn.bench(**given)
     assert said in str(error.value)
 
@@ -501,6 +505,9 @@ def test_a_module_that_fails(monkeypatch, tmp_path: Path, untimed) -> None:
     found = yolo_attn.bench(["GCT", "SE"], 64, "cpu", project=str(tmp_path))
     assert [row["name"] for row in found] == ["GCT", "SE", "SE", "SE"] and found[0]["failed"]
     assert len(list(tmp_path.glob("*/bench.png"))) == 1
+    with pytest.raises(RuntimeError, match="nothing could be measured, and nothing was written"):
+        yolo_attn.bench("GCT", 64, "cpu", project=str(tmp_path))
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_models_that_fail(monkeypatch, tmp_path: Path, untimed) -> None:

@@ -17,6 +17,7 @@ from yolo_attn.patches import host
 
 import yolo_attn
 from yolo_attn import cli, graph, inspection
+from yolo_attn.inspection.finding import Finding
 
 from .broken import SOUND, findings, with_row
 from .conftest import ROOT
@@ -319,3 +320,13 @@ def test_the_page(monkeypatch) -> None:
     said = inspection.text(yolo_attn.preflight(model, imgsz=64, batch=2, device="cpu"))
     (block,) = re.findall(r"```\n(error .*?)```", (ROOT / "docs" / "models.md").read_text(encoding="utf-8"), re.DOTALL)
     assert block in said
+
+
+@pytest.mark.parametrize("rows, where", [
+    (1, "row 0 (SE): "), (2, "row 0 (SE) and row 1 (SE): "), (10_000, "row 0 (SE) and 9999 more, to row 9999 (SE): ")
+])  # fmt: skip
+def test_rows_with_the_same_fault(rows: int, where: str) -> None:
+    """A model with thousands of them would be told in as many lines."""
+    alike = [Finding("error", f"row {i} (SE)", "it is dead", "Use it.", "rows") for i in range(rows)]
+    said = inspection.text([*alike, Finding("error", "row 3 (SE)", "it is wide", "Mend it.", "rows")])
+    assert where in said and len(said.splitlines()) == 5 and f"{rows + 1} errors" in said

@@ -176,7 +176,7 @@ def test_regions_that_are_not_chosen_make_no_difference(size: tuple[int, int]) -
 def test_half_precision_chooses_the_same_regions() -> None:
     """Training under autocast would attend to other regions than validation does without."""
     module, x = build("BiLevelRouting", {"num_heads": 2}), torch.randn(2, 8, 40, 40)
-    sides = [modules.bi_level_routing.Axis(40, 7, x.device)] * 2
+    sides = [modules.bi_level_routing.Axis(40, 7, x)] * 2
     want = module._route(x, *sides)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(module._route(x, *sides), want)

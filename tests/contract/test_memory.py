@@ -1,4 +1,4 @@
-"""Memory grows with the number of pixels, and not with its square."""
+"""Memory grows with the number of pixels, and not with its square; what follows from sizes alone is made once."""
 
 from __future__ import annotations
 
@@ -39,3 +39,31 @@ def test_no_tensor_of_all_pairs(name: str, learns: bool) -> None:
                 out.square().sum().backward()
         seen.append(largest.most)
     assert seen[1] <= FACTOR * seen[0]
+
+
+class Made(TorchDispatchMode):
+    """Grids and tables that are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name.removeprefix("aten::")
+        self.names += [name] if name in ("arange", "eye", "linspace", "range", "tril", "triu") else []
+        return func(*args, **(kwargs or {}))
+
+
+@each_module
+def test_constants_are_kept(name: str) -> None:
+    """Grids of positions and tables of indices would be made again for each image."""
+    module = build(name)
+
+    def step() -> None:
+        with as_clip(module):
+            module(*(t.requires_grad_() for t in inputs(name, (20, 17)))).sum().backward()
+
+    step()
+    with Made() as made:
+        step()
+    assert not made.names

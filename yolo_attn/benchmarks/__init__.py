@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -48,7 +49,8 @@ def bench(
         One row per module and map, and one per model: the columns of bench.csv.
 
     Raises:
-        ValueError, TypeError, FileNotFoundError: If an argument is not possible, before anything runs.
+        ValueError, TypeError, OSError: If an argument is not possible, before anything runs.
+        RuntimeError: If nothing could be measured.
     """
     given = {k: v for k, v in locals().items() if v is not None}
     from . import cases as chosen
@@ -61,6 +63,10 @@ def bench(
     ))  # fmt: skip
     if imgsz % 32:
         raise ValueError(f"imgsz: a multiple of 32 is needed, got {imgsz}. Write imgsz={imgsz // 32 * 32 + 32}.")
+    if threads > (cores := os.cpu_count() or threads):
+        raise ValueError(f"threads: there are {cores} CPU cores here, got {threads}. Write threads={cores}.")
+    if name is not None and Path(str(name)).name != str(name):
+        raise ValueError(f"name: the name of a folder is needed, got {name!r}. A path goes into project=.")
     folder = Path(project, name or f"{on.device.type}-{dtype}")
     _writable("project", folder.absolute().parent)
     if write is not None:
@@ -69,6 +75,8 @@ def bench(
     todo = chosen.cases(modules) if everything or modules is not None else []
     names = whole.named(models) if everything or models is not None else []
     result = run(todo, names, on, with_import=everything)
+    if all(row.get("failed") for row in result.rows):
+        raise RuntimeError("nothing could be measured, and nothing was written. The lines above say why.")
     save(result, folder, _command(given), Path(write) if write else None)
     return result.rows
 
@@ -99,14 +107,19 @@ def _file(path: Path) -> None:
         raise FileNotFoundError(f"write: there is no folder {path.parent}. Make it, or give another file.")
     if path.is_dir():
         raise IsADirectoryError(f"write: a file is needed, got the folder {path}. Write write={path / 'bench.md'}.")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"write: {path} is no file that can be replaced. Write write=bench.md.")
     _writable("write", path.absolute().parent)
 
 
 def _writable(key: str, folder: Path) -> None:
     """Raise OSError where nothing can be written into a folder, which may be one that is still to be made."""
     there = next(each for each in (folder, *folder.parents) if each.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise PermissionError(f"{key}: nothing can be written into {there}. Give another folder.")
+    try:
+        with TemporaryFile(dir=there):
+            pass
+    except OSError:
+        raise PermissionError(f"{key}: nothing can be written into {there}. Give another folder.") from None
 
 
 def _command(given: dict[str, Any]) -> str:

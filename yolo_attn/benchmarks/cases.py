@@ -88,7 +88,7 @@ def cases(modules: str | Sequence[Any] | None) -> list[Case]:
 
 
 def _case(given: Any) -> Case:
-    name, *arguments = [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
+    name, *arguments = [given] if isinstance(given, str) or not isinstance(given, Sequence) else given or [given]
     case = Case(get(name), tuple(arguments))
     case.build("P5", 32, 1)  # raises where an argument is wrong
     return case

@@ -111,8 +111,11 @@ def save(result: Result, folder: Path, command: str, also: Path | None = None) -
         picture = io.BytesIO()
         plots.draw(drawn, picture)
         replace_bytes(folder / "bench.png", picture.getvalue())
-    if also:
-        replace_text(also, said)
+    try:
+        if also:
+            replace_text(also, said)
+    except OSError as error:
+        raise OSError(f"write: {also} could not be written ({error.strerror}). The results are in {folder}.") from None
     log.result(f"The results are in {folder}{f' and {also}' if also else ''}.")
 
 

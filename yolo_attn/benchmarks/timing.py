@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 
 from ..inspection.memory import free
-from ..measure import MIB, Latency, flops_of, in_turn
+from ..measure import MIB, Latency, flops_of, in_turn, parameters
 from .cases import LEVELS, Case, as_clips
 from .memory import fits, peak
 from .published import published
@@ -127,9 +128,12 @@ def rows(case: Case, setting: Setting) -> list[Row]:
         forms = {"ours": module} if slow is None else {"ours": module, "published": slow}
         height, width = inputs[0].shape[2:]
         row: Row = {"name": case.name, "level": level, "channels": inputs[0].shape[1], "height": height, "width": width}
+        row["parameters"] = parameters(module)
         with as_clips(*forms.values()):
             call = partial(_forward, module.eval(), inputs, setting)
-            row["gflops"], work = flops_of(call), work_of(call)
+            row["gflops"] = _gflops(module, inputs, setting)
+            call()  # what is made once
+            work = work_of(call)
             measures = {"product": product, "copy": copy, "products": work.products()}
             for mode in MODES:
                 row |= _figures(forms, inputs, mode, setting, known, measures)
@@ -143,6 +147,12 @@ def rows(case: Case, setting: Setting) -> list[Row]:
             )
         found.append(row)
     return found
+
+
+def _gflops(module: nn.Module, inputs: Sequence[Tensor], setting: Setting) -> float:
+    """FLOPs are counted of plain attention, whose matrices there may be no room for: no tensor is really made."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+        return flops_of(partial(_forward, module, [fake.from_tensor(x) for x in inputs], setting))
 
 
 def _figures(

@@ -103,9 +103,7 @@ def limits(rows: Sequence[Row]) -> list[str]:
     below = _named(row for row in slow if row["forward_of_limit"] < MOST)
     said = [f"Less than {FAST:g} times as fast forward as published (ratio, of limit):"] if slow else []
     if at:
-        said.append(
-            f"{at} reach at least {MOST:.0%} of what their matrix products and the rate of memory allow both forms."
-        )
+        said.append(f"{at} reach at least {MOST:.0%} of what their matrix products and the rate of memory allow.")
     if below:
         said.append(
             f"{below} stay below {MOST:.0%} of it: functions such as exp, and calls on small maps, take the rest."
@@ -135,11 +133,11 @@ compared runs in turn, in random order in each round, and a ratio is the median 
 
 Peak: memory of tensors beyond inputs and parameters. GFLOPs: those that `yolo-attn compare` counts. Of product: GFLOPs
 over the time of a forward, as a share of the rate of the matrix product in the same rounds. Of limit: the time that the
-products of matrices and the convolutions of a forward take by themselves, those inside attention at the rate of the
-matrix product, and that what all other operations read and write takes at the rate at which a large matrix is copied,
-as a share of the time of a forward. Published: the same mechanism with the same parameters in the way in which the
-authors' code computes it (yolo_attn/benchmarks/published); empty where there is no such form, or no room in memory.
-SIFA: clips of 4 frames."""
+products of matrices and the convolutions of a forward take by themselves, of random numbers; those inside attention, at
+the rate of the matrix product; and that what all other operations read and write takes at the rate at which a large
+matrix is copied, as a share of the time of a forward. It is more than 100% where these find their numbers in a cache.
+Published: the same mechanism with the same parameters in the way in which the authors' code computes it
+(yolo_attn/benchmarks/published); empty where there is no such form, or no room in memory. SIFA: clips of 4 frames."""
 
 
 def markdown(command: str, parts: Sequence[str]) -> str:

@@ -12,7 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 from torch.utils.flop_counter import flop_registry
 
-EMPTY = ("empty", "new_empty", "empty_like", "empty_strided")
+NOTHING = ("empty", "new_empty", "empty_like", "empty_strided", "_unsafe_view")  # goes through memory
+FILLS = ("copy_", "fill_", "zero_")  # don't read what they write into
+SHAPES = ("new_", "_like")  # in names of operations that read nothing of their first tensor
 
 
 @dataclass
@@ -20,7 +22,7 @@ class Work:
     """The work of a call.
 
     Attributes:
-        nbytes: Bytes that its operations read and write at least, each of its tensors once; products, convolutions and
+        nbytes: Bytes that its operations read and write, each tensor of an operation once; products, convolutions and
             attention, whose limit is another one, apart.
         attention_gflops: GFLOPs of the products inside kernels of attention.
         calls: Its products of matrices and convolutions: how many there are of each.
@@ -60,15 +62,18 @@ class _Watch(TorchDispatchMode):
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = operation(*args, **kwargs)
-        name, work = operation._schema.name, self.work
+        name, work = operation._schema.name.removeprefix("aten::"), self.work
         if "scaled_dot_product" in name:
             q, k, v = args[:3]
             work.attention_gflops += 2e-9 * q.shape[:-1].numel() * k.shape[-2] * (q.shape[-1] + v.shape[-1])
         elif operation.overloadpacket in flop_registry:
             product = _Product.of(operation, args, kwargs)
             work.calls[product] = work.calls.get(product, 0) + 1
-        elif not (operation.is_view or name.removeprefix("aten::") in EMPTY):
-            work.nbytes += _nbytes(tree_leaves((args, kwargs))) + _nbytes(tree_leaves(out))
+        elif not (operation.is_view or name in NOTHING):
+            named = {each.name for each in operation._schema.arguments if each.is_out}
+            read = tree_leaves((args, {k: v for k, v in kwargs.items() if k not in named}))
+            read = read[1:] if name in FILLS or any(part in name for part in SHAPES) else read
+            work.nbytes += _nbytes(read) + _nbytes(tree_leaves(out))
         return out
 
 
@@ -114,6 +119,6 @@ class _Product:
 
 
 def _nbytes(values: Iterable[Any]) -> int:
-    """Bytes of tensors; of an expanded one those that are there."""
-    tensors = [value for value in values if isinstance(value, Tensor) and value.layout is torch.strided]
-    return sum(min(each.nbytes, each.untyped_storage().nbytes()) for each in tensors)
+    """Bytes of tensors, of each once; of an expanded one those that are there."""
+    tensors = {id(value): value for value in values if isinstance(value, Tensor) and value.layout is torch.strided}
+    return sum(min(each.nbytes, each.untyped_storage().nbytes()) for each in tensors.values())

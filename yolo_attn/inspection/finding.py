@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from shutil import get_terminal_size
 from textwrap import shorten, wrap
 
@@ -100,9 +101,12 @@ def text(findings: Iterable[Finding]) -> str:
     margin = max(len(f.check) for f in findings) + 11
     columns = max(get_terminal_size((120, 0)).columns, margin + 40)
     lines: list[str] = []
-    for f in findings:
+    for _, alike in groupby(findings, lambda f: (f.level, f.check, f.what, f.do)):
+        f, *more = alike
         start = f"{f.level:<7}  {f.check}".ljust(margin)
-        what = f"{f.where}: {f.what}" if f.where else f.what
+        between = "" if not more else " and " if len(more) == 1 else f" and {len(more)} more, to "
+        where = f"{f.where}{between}{more[-1].where if more else ''}"
+        what = f"{where}: {f.what}" if where else f.what
         lines += wrap(what, columns, initial_indent=start, subsequent_indent=" " * margin)
         lines += wrap(f.do, columns, initial_indent=" " * margin + "-> ", subsequent_indent=" " * (margin + 3))
     errors, warnings = (sum(f.level == level for f in findings) for level in ("error", "warning"))

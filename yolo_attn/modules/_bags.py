@@ -113,6 +113,12 @@ def _around(corner: Tensor, steps: list[int]) -> Tensor:
 
 
 @constant
+def _starts(like: Tensor, bags: int, in_bag: int) -> Tensor:
+    """Where bags of equal size begin."""
+    return torch.arange(bags, dtype=torch.int32, device=like.device) * in_bag
+
+
+@constant
 def _int32(like: Tensor, *numbers: int) -> Tensor:
     return torch.tensor(numbers, dtype=torch.int32, device=like.device)
 
@@ -128,12 +134,13 @@ def _factors(below: Tensor, right: Tensor, weight: Tensor | None) -> tuple[Tenso
 def _sums(pixels: Tensor, corner: Tensor, below: Tensor, right: Tensor, weight: Tensor | None) -> Tensor:
     batch, places, groups, points = corner.shape
     table, steps, factors = _rows(pixels, groups), _steps(pixels, groups), [*_factors(below, right, weight)]
-    bags = (-1, points)
+    in_bag = points
     if 4 * points < table.shape[1]:  # less memory to go through than results for each of the four pixels
-        corner, bags = _around(corner, steps), (-1, 4 * points)
+        corner, in_bag = _around(corner, steps), 4 * points
         steps, factors = [0], [torch.stack(factors, -1)]
+    corner, start = corner.flatten(), _starts(corner, places * batch * groups, in_bag)
     sums = (
-        F.embedding_bag(corner.view(bags), table[step:], mode="sum", per_sample_weights=each.reshape(bags))
+        F.embedding_bag(corner, table[step:], start, mode="sum", per_sample_weights=each.flatten())
         for step, each in zip(steps, factors, strict=True)
     )
     total = next(sums)
@@ -153,7 +160,7 @@ def _products(
     if 4 * points > len(rows):  # more elements than the product has: the operation would leave some out
         vectors, points = vectors.repeat_interleave(points, 0), 1
     wanted = _around(corner, _steps(pixels, groups)).flatten()
-    start = torch.arange(0, len(wanted) + 1, 4 * points, dtype=torch.int32)
+    start = _starts(corner, len(vectors) + 1, 4 * points)
     size, empty = (len(vectors), len(rows)), rows.new_zeros(len(wanted))
     pattern = torch.sparse_csr_tensor(start, wanted, empty, size, check_invariants=False)  # a pixel may come twice
     torch.sparse.sampled_addmm(pattern, vectors, rows.t(), beta=0, out=pattern)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..registry import register
 from ._attention import attend
 from ._checks import heads, positive
+from ._constants import constant
 from ._export import exporting
 from ._layout import as_layout, by_pixel
 from ._sampling import at_least_float32, without_autocast
@@ -27,12 +28,12 @@ class Axis:
     Attributes:
         size: Number n of rows or columns.
         regions: Number S of regions; with fewer rows than that, some are empty.
-        device: Device of what is looked up.
+        like: A tensor on the device of what is looked up.
     """
 
     size: int
     regions: int
-    device: torch.device
+    like: Tensor
 
     @property
     def even(self) -> bool:
@@ -44,30 +45,57 @@ class Axis:
         """Members m of the largest region."""
         return (self.size + self.regions - 1) // self.regions
 
-    def starts(self, region: Tensor) -> Tensor:
-        """First member of these regions."""
-        return region * self.size // self.regions
+    def members(self) -> Tensor:
+        """Members (S, m) of the regions, the last one again where there are fewer."""
+        return _members(self.like, self.size, self.regions)[0]
 
-    def region(self) -> Tensor:
-        """Region (n) of each member."""
-        member = torch.arange(self.size, device=self.device)
-        return ((member + 1) * self.regions - 1) // self.size
-
-    def members(self) -> tuple[Tensor, Tensor]:
-        """Members (S, m) of the regions, and which of these are real."""
-        region = torch.arange(self.regions, device=self.device)
-        member = self.starts(region)[:, None] + torch.arange(self.longest, device=self.device)
-        return member.clamp(max=self.size - 1), member < self.starts(region + 1)[:, None]
+    def real(self) -> Tensor:
+        """Which members (S, m) are real."""
+        return _members(self.like, self.size, self.regions)[1]
 
     def places(self) -> Tensor:
         """Where each member (n) is among all S m."""
-        region = self.region()
-        return region * self.longest + torch.arange(self.size, device=self.device) - self.starts(region)
+        return _places(self.like, self.size, self.regions, self.longest)
 
     def means(self) -> Tensor:
         """The matrix (S, n) that averages over regions; rows of empty ones are zero."""
-        inside = (torch.arange(self.regions, device=self.device)[:, None] == self.region()).float()
-        return inside / inside.sum(1, keepdim=True).clamp(min=1)
+        return _means(self.like, self.size, self.regions)
+
+
+def _starts(region: Tensor, size: int, regions: int) -> Tensor:
+    """First member of these regions."""
+    return region * size // regions
+
+
+def _region(like: Tensor, size: int, regions: int) -> Tensor:
+    """Region (n) of each member."""
+    return ((torch.arange(size, device=like.device) + 1) * regions - 1) // size
+
+
+@constant
+def _members(like: Tensor, size: int, regions: int) -> tuple[Tensor, ...]:
+    region = torch.arange(regions, device=like.device)
+    longest = (size + regions - 1) // regions
+    member = _starts(region, size, regions)[:, None] + torch.arange(longest, device=like.device)
+    return member.clamp(max=size - 1), member < _starts(region + 1, size, regions)[:, None]
+
+
+@constant
+def _places(like: Tensor, size: int, regions: int, longest: int) -> Tensor:
+    region = _region(like, size, regions)
+    return region * longest + torch.arange(size, device=like.device) - _starts(region, size, regions)
+
+
+@constant
+def _means(like: Tensor, size: int, regions: int) -> Tensor:
+    inside = (torch.arange(regions, device=like.device)[:, None] == _region(like, size, regions)).to(like.dtype)
+    return inside / inside.sum(1, keepdim=True).clamp(min=1)
+
+
+@constant
+def _firsts(like: Tensor, batch: int, regions: int) -> Tensor:
+    """Number (B, 1, 1) of the first of an image's regions among those of all images."""
+    return torch.arange(batch, device=like.device)[:, None, None] * regions
 
 
 @register(
@@ -130,12 +158,12 @@ class BiLevelRouting(nn.Module):
         self.output_linear = nn.Conv2d(dim, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, columns = (Axis(n, self.n_win, x.device) for n in x.shape[2:])
+        rows, columns = (Axis(n, self.n_win, at_least_float32(x[:0])) for n in x.shape[2:])
         chosen = self._route(x, rows, columns)  # B SS k
         qkv = by_pixel(self.qkv_linear(x))
         q, kv = self._split(qkv, rows, columns).split([x.shape[1], 2 * x.shape[1]], 3)
-        first = torch.arange(x.shape[0], device=x.device)[:, None, None] * self.n_win**2
-        kv = kv.flatten(0, 1).index_select(0, (first + chosen).flatten())  # (B SS k) m 2C
+        among_all = chosen + _firsts(x, x.shape[0], self.n_win**2)
+        kv = kv.flatten(0, 1).index_select(0, among_all.flatten())  # (B SS k) m 2C
         k, v = rearrange(kv, "(g k) m (t n c) -> t g n (k m) c", k=self.topk, t=2, n=self.num_heads)
         q = rearrange(q, "b s m (n c) -> (b s) n m c", n=self.num_heads)
         real = None if rows.even and columns.even else _real(rows, columns)[chosen].flatten(0, 1).flatten(1)
@@ -148,7 +176,7 @@ class BiLevelRouting(nn.Module):
         with without_autocast(x):
             weight, bias = (at_least_float32(p.detach()) for p in self.qkv_linear.parameters())
             x = at_least_float32(x.detach())
-            means = rows.means().to(x.dtype) @ (x @ columns.means().to(x.dtype).t())  # B C S S
+            means = rows.means() @ (x @ columns.means().t())  # B C S S
             q, k, _ = F.conv2d(means, weight, bias).flatten(2).chunk(3, 1)
             affinity = q.transpose(1, 2) @ k  # B SS SS
             if not (rows.even and columns.even):
@@ -158,8 +186,8 @@ class BiLevelRouting(nn.Module):
     def _split(self, x: Tensor, rows: Axis, columns: Axis) -> Tensor:
         """A map (B, c, H, W) by regions (B, SS, m, c); padding repeats a pixel."""
         x = x.permute(0, 2, 3, 1)
-        x = x if rows.even else x.index_select(1, rows.members()[0].flatten())
-        x = x if columns.even else x.index_select(2, columns.members()[0].flatten())
+        x = x if rows.even else x.index_select(1, rows.members().flatten())
+        x = x if columns.even else x.index_select(2, columns.members().flatten())
         return rearrange(x, "b (s y) (t x) c -> b (s t) (y x) c", s=self.n_win, t=self.n_win)
 
     def _join(self, x: Tensor, rows: Axis, columns: Axis) -> Tensor:
@@ -174,5 +202,5 @@ class BiLevelRouting(nn.Module):
 
 def _real(rows: Axis, columns: Axis) -> Tensor:
     """Which members of the regions (SS, m) are pixels."""
-    y, x = rows.members()[1], columns.members()[1]
+    y, x = rows.real(), columns.real()
     return (y[:, None, :, None] & x[None, :, None, :]).flatten(2).flatten(0, 1)

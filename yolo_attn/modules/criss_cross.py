@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ..registry import register
 from ._blocks import in_blocks
 from ._checks import positive
+from ._constants import constant
 from ._export import exporting
 from ._layout import as_layout, by_pixel
 from ._sampling import at_least_float32, without_autocast
@@ -72,22 +73,29 @@ class CrissCross(nn.Module):
 def _criss_cross(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention of pixels (B, H, W, c) to those of their row and column, a few rows of the map at a time."""
     b, h, w, _ = q.shape
-    row = torch.arange(h, device=q.device)
+    own = _own(q, h)
     if exporting():  # the number of blocks would be fixed in a graph
-        return _rows(q, row, k, v, k, v)
+        return _rows(q, own, k, v, k, v)
     most = LOGITS if q.is_cpu else ON_GPU * LOGITS
     n = max(most // max(b * w * (h + w), 1), 1)
     if n >= h:
-        return _rows(q, row, k, v, k, v)
-    return in_blocks(_rows, [(q, 1, n), (row, 0, n), (k, 1, n), (v, 1, n)], (k, v))
+        return _rows(q, own, k, v, k, v)
+    return in_blocks(_rows, [(q, 1, n), (own, 0, n), (k, 1, n), (v, 1, n)], (k, v))
 
 
-def _rows(q: Tensor, row: Tensor, own_k: Tensor, own_v: Tensor, k: Tensor, v: Tensor) -> Tensor:
+@constant
+def _own(like: Tensor, h: int) -> Tensor:
+    """Which row (h, h) of the map each row is."""
+    row = torch.arange(h, device=like.device)
+    return row[:, None] == row
+
+
+def _rows(q: Tensor, own: Tensor, own_k: Tensor, own_v: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The result (B, n, W, C) of n rows.
 
     Args:
         q: Queries (B, n, W, c).
-        row: Numbers (n) of the rows.
+        own: Which of the map's rows (n, H) they are.
         own_k, own_v: Keys and values (B, n, W, c or C) of the rows.
         k, v: Those of the map (B, H, W, c or C).
     """
@@ -95,8 +103,7 @@ def _rows(q: Tensor, row: Tensor, own_k: Tensor, own_v: Tensor, k: Tensor, v: Te
     with without_autocast(q):  # logits are unscaled products
         wide = at_least_float32(q)
         column = wide.transpose(1, 2) @ at_least_float32(k).permute(0, 2, 3, 1)  # B W n H
-        own = row[:, None] == torch.arange(h, device=q.device)  # a pixel is in its row already
-        column = column.masked_fill(own, float("-inf")).transpose(1, 2)
+        column = column.masked_fill(own, float("-inf")).transpose(1, 2)  # a pixel is in its row already
         along = wide @ at_least_float32(own_k).transpose(2, 3)  # B n W W
         weights = torch.cat([column, along], 3).softmax(3).to(v.dtype)
         out = (weights[..., :h].transpose(1, 2) @ v.transpose(1, 2)).transpose(1, 2)

@@ -13,6 +13,7 @@ from ._layout import as_layout, by_pixel
 from ._sampling import at_least_float32, without_autocast
 
 PAPER = "arXiv:1809.02983"
+LEAST = -70.0  # logit below which no weight counts in float32; smaller ones would be denormal numbers, and slow
 BOTH = ("DANet", "DAModule", "DualAttention")
 
 
@@ -110,5 +111,6 @@ class ChannelSelfAttention(nn.Module):
     def weights(self, x: Tensor) -> Tensor:
         """How much each channel counts for each, (B, C, C), of maps (B, C, N) in float32 at least."""
         energy = x @ x.transpose(1, 2)
-        most = energy.amax(2, keepdim=True)  # without it OpenVINO 2026.4 fuses the products, to other numbers
-        return (most - energy if self.reverse else energy - most).softmax(2)
+        energy = -energy if self.reverse else energy
+        below = energy - energy.amax(2, keepdim=True)  # without it OpenVINO 2026.4 fuses the products, to other numbers
+        return below.clamp(min=LEAST).softmax(2)
