@@ -27,7 +27,8 @@ def draw(rows: Sequence[Row], file: BinaryIO) -> None:
     figure = Figure(figsize=(16, 2 + 0.28 * max(len({row["name"] for row in rows}), 18)), layout="constrained")
     for axes, mode in zip(figure.subplots(1, 2), ("forward", "step"), strict=True):
         for number, name in enumerate(dict.fromkeys(row["name"] for row in rows)):
-            style = {"color": matplotlib.colormaps["tab20"](number % 20), "marker": MARKS[number // 20 % len(MARKS)]}
+            shade = 2 * (number % 10) + number // 10 % 2  # the ten strong colours, and then the pale ones
+            style = {"color": matplotlib.colormaps["tab20"](shade), "marker": MARKS[number // 20 % len(MARKS)]}
             for prefix, line in (("", "-"), ("published_", ":")):
                 key = f"{prefix}{mode}_ms"
                 known = [row for row in rows if row["name"] == name and key in row]
@@ -43,6 +44,12 @@ def draw(rows: Sequence[Row], file: BinaryIO) -> None:
         axes.set(xlabel="pixels of the map, H x W", ylabel="ms", title=mode)
         axes.grid(alpha=0.3)
         if axes.lines:
-            axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), title="slope s: time ~ (H W)^s")
+            named = sorted(
+                zip(*axes.get_legend_handles_labels(), strict=True), key=lambda pair: -pair[0].get_ydata()[-1]
+            )
+            axes.legend(
+                *zip(*named, strict=True),  # from slow to fast, as the lines end
+                fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), title="slope s: time ~ (H W)^s",
+            )  # fmt: skip
     figure.suptitle(f"{maps}; dotted: published form")
     figure.savefig(file, dpi=DPI)
