@@ -70,8 +70,8 @@ class _Watch(TorchDispatchMode):
             product = _Product.of(operation, args, kwargs)
             work.calls[product] = work.calls.get(product, 0) + 1
         elif not (operation.is_view or name in NOTHING):
-            named = {each.name for each in operation._schema.arguments if each.is_out}
-            read = tree_leaves((args, {k: v for k, v in kwargs.items() if k not in named}))
+            written = {each.name for each in operation._schema.arguments if each.is_out}
+            read = tree_leaves((args, {name: value for name, value in kwargs.items() if name not in written}))
             read = read[1:] if name in FILLS or any(part in name for part in SHAPES) else read
             work.nbytes += _nbytes(read) + _nbytes(tree_leaves(out))
         return out

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ._constants import constant
+from ._constants import constant, numbers
 from ._export import is_export_safe, step_by_step
 
 MARGIN = 2  # pixels of zero around a map: out there all is flat, so that a point needs no mask
@@ -109,18 +109,13 @@ def _steps(pixels: Tensor, groups: int) -> list[int]:
 
 def _around(corner: Tensor, steps: list[int]) -> Tensor:
     """The rows (..., 4) of the four pixels around each point."""
-    return corner.unsqueeze(-1) + _int32(corner, *steps)
+    return corner.unsqueeze(-1) + numbers(corner, *steps)
 
 
 @constant
 def _starts(like: Tensor, bags: int, in_bag: int) -> Tensor:
     """Where bags of equal size begin."""
     return torch.arange(bags, dtype=torch.int32, device=like.device) * in_bag
-
-
-@constant
-def _int32(like: Tensor, *numbers: int) -> Tensor:
-    return torch.tensor(numbers, dtype=torch.int32, device=like.device)
 
 
 def _factors(below: Tensor, right: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -34,3 +34,9 @@ def constant(make: Callable[..., Result]) -> Callable[..., Result]:
         return kept(like.dtype, like.device, *sizes)
 
     return get
+
+
+@constant
+def numbers(like: Tensor, *values: float) -> Tensor:
+    """Numbers as a tensor, of the type of `like`."""
+    return torch.tensor(values, dtype=like.dtype, device=like.device)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ._bags import Products, Sums, framed, in_bags
-from ._constants import constant
+from ._constants import constant, numbers
 from ._export import is_export_safe, step_by_step
 
 
@@ -38,13 +38,8 @@ def divided(points: Tensor, *sizes: float) -> Tensor:
     Numbers that stem from the size of a map stay symbols in an exported graph, where a tensor of them is a constant.
     """
     if step_by_step():
-        return points / _row(points, *sizes)
+        return points / numbers(points, *sizes)
     return torch.stack([p / n for p, n in zip(points.unbind(-1), sizes, strict=True)], -1)
-
-
-@constant
-def _row(like: Tensor, *numbers: float) -> Tensor:
-    return torch.tensor(numbers, dtype=like.dtype, device=like.device)
 
 
 @constant

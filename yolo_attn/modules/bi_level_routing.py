@@ -47,11 +47,11 @@ class Axis:
 
     def members(self) -> Tensor:
         """Members (S, m) of the regions, the last one again where there are fewer."""
-        return _members(self.like, self.size, self.regions)[0]
+        return _members(self.like, self.size, self.regions, self.longest)[0]
 
     def real(self) -> Tensor:
         """Which members (S, m) are real."""
-        return _members(self.like, self.size, self.regions)[1]
+        return _members(self.like, self.size, self.regions, self.longest)[1]
 
     def places(self) -> Tensor:
         """Where each member (n) is among all S m."""
@@ -73,9 +73,8 @@ def _region(like: Tensor, size: int, regions: int) -> Tensor:
 
 
 @constant
-def _members(like: Tensor, size: int, regions: int) -> tuple[Tensor, ...]:
+def _members(like: Tensor, size: int, regions: int, longest: int) -> tuple[Tensor, ...]:
     region = torch.arange(regions, device=like.device)
-    longest = (size + regions - 1) // regions
     member = _starts(region, size, regions)[:, None] + torch.arange(longest, device=like.device)
     return member.clamp(max=size - 1), member < _starts(region + 1, size, regions)[:, None]
 
