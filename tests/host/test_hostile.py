@@ -53,11 +53,10 @@ def written(folder: Path, text: str) -> Path:
 def test_endless_models(name: str, tmp_path: Path) -> None:
     """An error that is printed, or a text that is compared, would take all memory or end in RecursionError."""
     path = written(tmp_path, ENDLESS[name])
-    with pytest.raises(
-        ValueError, match=r"row 1.*: a row must hold at most 1000000 values|row 1: a row must be \[from"
-    ):
+    row_1 = r"model.yaml.*row 1.*: a row must (hold at most 1000000 values and characters|be \[from)"
+    with pytest.raises(ValueError, match=row_1):
         YOLO(path)
-    with pytest.raises(ValueError, match=r"model.yaml: a model must hold at most 1000000 values and characters"):
+    with pytest.raises(ValueError, match=row_1):
         yolo_attn.insert(path, "GCT", 0, out=tmp_path / "out.yaml")
 
 
