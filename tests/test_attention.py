@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from yolo_attn.modules import DAttention, _attention
+from yolo_attn.modules import DAttention, _attention, _by_rows
 
 from .conftest import TOLERANCE
 from .contract.test_memory import Largest
@@ -39,10 +39,42 @@ def test_same_numbers(pe: str, logits: int, monkeypatch: pytest.MonkeyPatch) -> 
     """Blocks would be put together wrongly, or lose a share of a gradient; 5 rows are no whole number of blocks."""
     module, x = generic(pe), torch.randn(2, 8, 5, 7, dtype=torch.float64)
     whole = learn(module, x)
-    monkeypatch.setattr(_attention, "LOGITS", logits)
+    monkeypatch.setattr(_by_rows, "LOGITS", logits)
     with torch.no_grad():
         torch.testing.assert_close(module(x), whole[0], **TOLERANCE[torch.float64])
     torch.testing.assert_close(learn(module, x), whole, **TOLERANCE[torch.float64])
+
+
+@pytest.mark.parametrize("frozen", ["rpe_table", "conv_offset", "proj_k", "proj_q", ""])
+@pytest.mark.parametrize("pe", BIASES)
+def test_frozen_parts(pe: str, frozen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training of some layers would stop, or the others' gradients be those of other tensors; "" freezes all."""
+    module, x = generic(pe), torch.randn(1, 8, 5, 7, dtype=torch.float64)
+    for name, p in module.named_parameters():
+        p.requires_grad_(not name.startswith(frozen))
+
+    def gradients() -> list[Tensor]:
+        given = [p for p in [*module.parameters(), x.detach().requires_grad_()] if p.requires_grad]
+        return [*torch.autograd.grad(module(given[-1]).square().sum(), given)]
+
+    whole = gradients()
+    monkeypatch.setattr(_by_rows, "LOGITS", 1)
+    torch.testing.assert_close(gradients(), whole, **TOLERANCE[torch.float64])
+
+
+@pytest.mark.parametrize("pe", BIASES)
+def test_mixed_precision_in_blocks(pe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backward, which runs outside of autocast, would compute other weights than the forward."""
+    module, x = generic(pe, torch.float32), torch.randn(2, 8, 5, 7)
+
+    def gradients() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            out = module(x)
+        return torch.cat([g.flatten() for g in torch.autograd.grad(out.float().square().sum(), [*module.parameters()])])
+
+    whole = gradients()
+    monkeypatch.setattr(_by_rows, "LOGITS", 1)
+    assert (gradients() - whole).norm() <= 0.02 * whole.norm()
 
 
 @pytest.mark.parametrize("widths", [(8, 8), (4, 11), (24, 40)], ids=str)
@@ -73,7 +105,7 @@ def tracked(function: Callable, calls: list) -> Callable:
 @pytest.mark.parametrize("pe", ["dwc", *BIASES])
 def test_dropout(pe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The backward would draw other weights to drop than the forward, and gradients belong to another function."""
-    monkeypatch.setattr(_attention, "LOGITS", 1)
+    monkeypatch.setattr(_by_rows, "LOGITS", 1)
     monkeypatch.setattr(_attention, "DROPPED", 100)  # a query has 64 logits
     module, x = generic(pe).train(), torch.randn(1, 8, 4, 4, dtype=torch.float64)
     module.attn_drop = 0.5
@@ -156,7 +188,7 @@ def test_gradients_of_dropout_in_blocks(amp: bool, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("pe", BIASES)
 def test_compiled(pe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks would break the graph of a compiled training."""
-    monkeypatch.setattr(_attention, "LOGITS", 1)
+    monkeypatch.setattr(_by_rows, "LOGITS", 1)
     torch._dynamo.reset()
     module, x = generic(pe), torch.randn(1, 8, 4, 4, dtype=torch.float64)
     whole = learn(module, x)
@@ -173,7 +205,7 @@ def test_no_tensor_of_all_pairs(pe: str, learns: bool) -> None:
     with Largest() as seen:
         call(*((module, torch.randn(1, 32, 40, 40)) if learns else (torch.randn(1, 32, 40, 40),)))
     hidden = 32 if pe == "log_cpb" else 4
-    some = 4 * max(hidden * 40 * 1600, _attention.LOGITS)
+    some = 4 * max(hidden * 40 * 1600, _by_rows.LOGITS)
     assert seen.most <= some < 4 * hidden * 1600**2 / 4
 
 

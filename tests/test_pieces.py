@@ -13,6 +13,7 @@ from yolo_attn.modules import (
     ShiftWindowAttention,
     _attention,
     _blocks,
+    _by_rows,
     _pieces,
     group_attention,
 )
@@ -125,7 +126,7 @@ def test_a_group_of_a_whole_map(scale: float | None, monkeypatch: pytest.MonkeyP
     x = torch.randn(2, 16, 12, 7, dtype=torch.float64)
     want = torch.autograd.grad(module(x).square().sum(), [*module.parameters()])
     monkeypatch.setattr(group_attention, "MANY", 12 * 7 - 1)
-    monkeypatch.setattr(_attention, "LOGITS", 1000)
+    monkeypatch.setattr(_by_rows, "LOGITS", 1000)
     got = torch.autograd.grad(module(x).square().sum(), [*module.parameters()])
     torch.testing.assert_close(got, want, **TOLERANCE[torch.float64])
 

@@ -1,20 +1,19 @@
-"""Scaled dot-product attention by PyTorch's fused kernels, and in blocks where these can't hold a position bias."""
+"""Scaled dot-product attention by PyTorch's fused kernels, or by what is faster on a CPU."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ._blocks import in_blocks
-from ._export import exporting, step_by_step
+from ._export import step_by_step
 from ._sampling import at_least_float32, without_autocast
 
 NARROW = 16  # channels of a head, from which on the CPU's kernel is at full speed: with 8 it takes 1.3 times as long
-LOGITS = 2**18  # that a block has at most, over images and heads, unless one row has more: 1 MiB, what a cache holds
+LOGITS = 2**18  # that a block has at most, over images and heads: 1 MiB, what a cache holds
 SMALL = 60.0  # logits up to which exp neither overflows nor loses precision in float32, summed over all keys
 DROPPED = 2**20  # the same where dropout is all that asks for blocks: few large ones take less time
 
@@ -131,47 +130,3 @@ def pooled(x: Tensor, logits: Tensor) -> Tensor:
     with without_autocast(x):  # among many pixels a weight is too small for half precision
         weights = at_least_float32(logits).softmax(-1)
         return (at_least_float32(x) @ weights.transpose(1, 2)).to(x.dtype)
-
-
-def attend_by_rows(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    rows: Tensor,
-    bias: Callable[..., Tensor],
-    whole: Sequence[Tensor] = (),
-    dropout_p: float = 0.0,
-    scale: float | None = None,
-) -> Tensor:
-    """Scaled dot-product attention of a map's pixels, with a bias that is made for a few rows of them at a time.
-
-    The backward makes it again, so that training needs no more memory either.
-
-    Args:
-        q: Queries (B, heads, H W, d), the pixels of a map.
-        k, v: Keys and values (B, heads, N, d).
-        rows: What the bias is made of, (..., H, ...) with the rows of the map in dimension 1.
-        bias: Gives the bias (B or 1, heads, n W, N) for n rows of the map from these n of `rows` and from `whole`.
-        whole: The tensors that it needs for every row.
-        dropout_p: Dropout of the attention weights.
-        scale: Factor of the logits; d ** -0.5 by default.
-
-    Returns:
-        Result (B, heads, H W, d).
-    """
-
-    def some(queries: Tensor, rows: Tensor, k: Tensor, v: Tensor, *whole: Tensor) -> Tensor:
-        return attend(queries, k, v, bias(rows, *whole), dropout_p, scale)
-
-    if exporting():  # the number of blocks would be fixed in a graph
-        return some(q, rows, k, v, *whole)
-    width = q.shape[2] // rows.shape[1]
-    n = max(rows_at_once(q, k, width) // max(len(q), 1), 1)
-    if n >= rows.shape[1]:
-        return some(q, rows, k, v, *whole)
-    return in_blocks(some, [(q, 2, n * width), (rows, 1, n)], (k, v, *whole), random=dropout_p > 0)
-
-
-def rows_at_once(q: Tensor, k: Tensor, width: int) -> int:
-    """How many rows of `width` pixels a block may have, over all images; one at least."""
-    return max(LOGITS // max(q.shape[1] * width * k.shape[2], 1), 1)

@@ -94,7 +94,7 @@ class _InBlocks(torch.autograd.Function):
         ctx.autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)) if known else None
         out, dim = tensors[0], cuts[0][0]
         with torch.set_grad_enabled(learns):  # the way of a function may depend on it
-            for start, parts in _parts(_leaves(tensors, ctx.needs_input_grad[4:]), cuts):
+            for start, parts in _parts(leaves(tensors, ctx.needs_input_grad[4:]), cuts):
                 y = function(*parts).detach()
                 if start == 0:
                     out = y.new_empty(*y.shape[:dim], tensors[0].shape[dim], *y.shape[dim + 1 :])
@@ -106,7 +106,7 @@ class _InBlocks(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         tensors, dim, needed = ctx.saved_tensors, ctx.cuts[0][0], ctx.needs_input_grad[4:]
         totals = [torch.zeros_like(t) if need else t for t, need in zip(tensors, needed, strict=True)]
-        leaves = _leaves(tensors, needed)
+        fresh = leaves(tensors, needed)
         with ExitStack() as stack:
             stack.enter_context(torch.enable_grad())
             if ctx.autocast:
@@ -117,7 +117,7 @@ class _InBlocks(torch.autograd.Function):
                 stack.enter_context(torch.random.fork_rng(devices, device_type=grad.device.type))
                 torch.set_rng_state(state)
                 set_device_states(devices, states, device_type=grad.device.type)
-            for (start, parts), (_, sums) in zip(_parts(leaves, ctx.cuts), _parts(totals, ctx.cuts), strict=True):
+            for (start, parts), (_, sums) in zip(_parts(fresh, ctx.cuts), _parts(totals, ctx.cuts), strict=True):
                 y = ctx.function(*parts)
                 wanted = [part for part in parts if part.requires_grad]
                 found = torch.autograd.grad(y, wanted, grad.narrow(dim, start, y.shape[dim]), allow_unused=True)
@@ -127,5 +127,6 @@ class _InBlocks(torch.autograd.Function):
         return None, None, None, None, *(t if need else None for t, need in zip(totals, needed, strict=True))
 
 
-def _leaves(tensors: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor]:
+def leaves(tensors: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor]:
+    """Tensors that begin a graph of their own; those that are needed learn in it."""
     return [t.detach().requires_grad_(need) for t, need in zip(tensors, needed, strict=True)]

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import register
-from ._attention import attend, attend_by_rows, rows_at_once
+from ._attention import attend
+from ._by_rows import attend_by_rows, rows_at_once
 from ._checks import boolean, divisible, heads, number, one_of, pair, positive
 from ._constants import constant
 from ._export import at_least, exporting

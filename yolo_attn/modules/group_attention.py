@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._attention import attend_by_rows
+from ._by_rows import attend_by_rows
 from ._checks import boolean, divisible, number, positive
 from ._constants import constant
 from ._pieces import Pieces
