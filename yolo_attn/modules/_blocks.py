@@ -119,14 +119,19 @@ class _InBlocks(torch.autograd.Function):
                 set_device_states(devices, states, device_type=grad.device.type)
             for (start, parts), (_, sums) in zip(_parts(fresh, ctx.cuts), _parts(totals, ctx.cuts), strict=True):
                 y = ctx.function(*parts)
-                wanted = [part for part in parts if part.requires_grad]
-                found = torch.autograd.grad(y, wanted, grad.narrow(dim, start, y.shape[dim]), allow_unused=True)
-                for total, part in zip((s for s, n in zip(sums, needed, strict=True) if n), found, strict=True):
-                    if part is not None:
-                        total.add_(part)
+                add_gradients(sums, y, parts, grad.narrow(dim, start, y.shape[dim]))
         return None, None, None, None, *(t if need else None for t, need in zip(totals, needed, strict=True))
 
 
 def leaves(tensors: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor]:
     """Tensors that begin a graph of their own; those that are needed learn in it."""
     return [t.detach().requires_grad_(need) for t, need in zip(tensors, needed, strict=True)]
+
+
+def add_gradients(totals: Sequence[Tensor], y: Tensor, parts: Sequence[Tensor], grad: Tensor) -> None:
+    """Add the gradients of those parts that learn, from that of y, each to its total."""
+    learn = [(total, part) for total, part in zip(totals, parts, strict=True) if part.requires_grad]
+    found = torch.autograd.grad(y, [part for _, part in learn], grad, allow_unused=True)
+    for (total, _), each in zip(learn, found, strict=True):
+        if each is not None:
+            total.add_(each)

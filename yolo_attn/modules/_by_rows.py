@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._attention import attend
-from ._blocks import in_blocks, leaves
+from ._attention import LOGITS, attend
+from ._blocks import add_gradients, in_blocks, leaves
 from ._export import exporting, step_by_step
-
-LOGITS = 2**18  # that a block has at most, over images and heads, unless one row has more: 1 MiB, what a cache holds
 
 
 def attend_by_rows(
@@ -59,7 +57,7 @@ def attend_by_rows(
 
 
 def rows_at_once(q: Tensor, k: Tensor, width: int) -> int:
-    """How many rows of `width` pixels a block may have, over all images; one at least."""
+    """How many rows of `width` pixels a block may have, over all images: LOGITS, or one row with more."""
     return max(LOGITS // max(q.shape[1] * width * k.shape[2], 1), 1)
 
 
@@ -99,11 +97,8 @@ class _ByRows(torch.autograd.Function):
             slopes = (far @ v.transpose(2, 3)).sub_(mean).mul_(weights)  # of the logits
             _add_product(dk, slopes.transpose(2, 3), queries)
             dqueries.copy_(slopes @ k)
-            learn = [(leaf, total) for leaf, total in zip(given, (dsome, *dwhole), strict=True) if leaf.requires_grad]
-            if learn:
-                found = torch.autograd.grad(bias, [leaf for leaf, _ in learn], slopes.sum_to_size(bias.shape))
-                for (_, total), each in zip(learn, found, strict=True):
-                    total.add_(each)
+            if bias.requires_grad:
+                add_gradients((dsome, *dwhole), bias, given, slopes.sum_to_size(bias.shape))
         return None, None, dq, dk, dv, *(t if need else None for t, need in zip((drows, *dwhole), needed, strict=True))
 
 

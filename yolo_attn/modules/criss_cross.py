@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..registry import register
+from ._attention import LOGITS
 from ._blocks import in_blocks
 from ._checks import positive
 from ._constants import constant
@@ -13,8 +14,7 @@ from ._export import exporting
 from ._layout import as_layout, by_pixel
 from ._sampling import at_least_float32, without_autocast
 
-LOGITS = 2**18  # that a block of rows has at most on a CPU, unless one row has more: 1 MiB, what a cache holds
-ON_GPU = 64  # times as many elsewhere
+ON_GPU = 64  # times as many logits as on a CPU
 
 
 @register(
